@@ -1,0 +1,196 @@
+//! Everything the arbiter can ask for.
+
+use std::sync::Arc;
+
+use circus_protocol::event::Event;
+use circus_protocol::number::{Pid, Signal, Wid};
+use circus_protocol::reply::Reply;
+use circus_protocol::service::{ConfigureJob, ResetJob};
+
+use crate::arbiter::input::ReplyTo;
+use crate::config::StreamConfig;
+
+/// Names one spawned process for ever; pids and wids are reused, keys are not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Key(pub u64);
+
+/// Names one watcher for ever: a name that is removed and added again gets another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct WatcherId(pub u64);
+
+/// Names one job of the host that ends with an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct JobId(pub u64);
+
+/// Names one question for figures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SampleTag(pub u64);
+
+/// Everything we can ask for. Performed in order; matched without wildcard.
+#[derive(Debug, Clone, PartialEq)]
+#[must_use]
+pub enum Effect {
+    /// Start a process.
+    Spawn {
+        /// Its name from now on.
+        key: Key,
+        /// How.
+        spec: Arc<SpawnSpec>,
+    },
+    /// Signal a process of ours, no answer wanted.
+    Signal {
+        /// Which process.
+        key: Key,
+        /// What.
+        signal: Signal,
+        /// How far it reaches.
+        reach: Reach,
+    },
+    /// Signal processes for a client who wants to know what the kernel said.
+    Deliver {
+        /// Answered by `Delivered`.
+        job: JobId,
+        /// Which processes.
+        keys: Vec<Key>,
+        /// What.
+        signal: Signal,
+        /// How far it reaches.
+        reach: Reach,
+    },
+    /// (Re)open a watcher's output streams; processes spawned later write there, and running ones
+    /// switch over.
+    OpenStreams {
+        /// Whose.
+        watcher: WatcherId,
+        /// Where stdout goes; `None` inherits.
+        stdout: Option<StreamConfig>,
+        /// Where stderr goes; `None` inherits.
+        stderr: Option<StreamConfig>,
+    },
+    /// Close a watcher's output streams, after what is still in the pipes was written.
+    CloseStreams {
+        /// Whose.
+        watcher: WatcherId,
+    },
+    /// Read figures.
+    Sample {
+        /// Answered by `Sampled`.
+        tag: SampleTag,
+        /// Of whom.
+        targets: Vec<SampleTarget>,
+    },
+    /// Read the configuration files again; answered by `Config`.
+    ReadConfig,
+    /// Render and write configuration files.
+    Configure {
+        /// Answered by `Configured`.
+        job: JobId,
+        /// What.
+        work: Box<ConfigureJob>,
+    },
+    /// Move data aside, or bring it back.
+    Reset {
+        /// Answered by `ResetDone`.
+        job: JobId,
+        /// What.
+        work: Box<ResetJob>,
+    },
+    /// Publish an event.
+    Publish(Event),
+    /// Answer a client.
+    Reply {
+        /// Whom.
+        to: ReplyTo,
+        /// What.
+        reply: Reply,
+    },
+    /// Say something in the log.
+    Log {
+        /// How loud.
+        level: LogLevel,
+        /// The watcher it is about, as configured.
+        watcher: Option<String>,
+        /// What.
+        text: String,
+    },
+    /// End the daemon; the loop leaves after the effects before this one.
+    Exit {
+        /// The process' exit status.
+        code: u8,
+    },
+}
+
+/// How loud a log line is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogLevel {
+    /// Someone must act.
+    Error,
+    /// We recovered.
+    Warn,
+    /// Lifecycle.
+    Info,
+}
+
+/// How far a signal reaches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// The process alone.
+    Process,
+    /// The process and its direct children.
+    WithChildren,
+    /// The direct children alone.
+    Children,
+    /// The process' whole group and all descendants that can still be found.
+    Tree,
+    /// One direct child; anybody else is refused.
+    Child(Pid),
+}
+
+/// How to start a process: everything resolved, nothing left to decide.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SpawnSpec {
+    /// For the log and for fancy streams.
+    pub watcher: String,
+    /// Whose streams the output goes to.
+    pub watcher_id: WatcherId,
+    /// The worker id.
+    pub wid: Wid,
+    /// Program and arguments; the program is looked up in the child's PATH.
+    pub argv: Vec<String>,
+    /// The complete environment.
+    pub env: Vec<(String, String)>,
+    /// Where to start.
+    pub working_dir: String,
+    /// User number or name.
+    pub uid: Option<String>,
+    /// Group number or name.
+    pub gid: Option<String>,
+    /// Resource and limit; `None` for unlimited.
+    pub rlimits: Vec<(String, Option<u64>)>,
+    /// Descriptor 0.
+    pub stdin: Stdio,
+    /// Descriptor 1.
+    pub stdout: Stdio,
+    /// Descriptor 2.
+    pub stderr: Stdio,
+}
+
+/// What a standard descriptor is connected to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stdio {
+    /// `/dev/null`.
+    Null,
+    /// circusd's own.
+    Inherit,
+    /// The watcher's stream.
+    Stream,
+}
+
+/// Whose figures are wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SampleTarget {
+    /// A process of ours, with its direct children.
+    Process(Pid),
+    /// The daemon.
+    Daemon,
+}

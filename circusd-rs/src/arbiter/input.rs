@@ -1,0 +1,97 @@
+//! Everything that can happen to the arbiter.
+
+use circus_protocol::command::Command;
+use circus_protocol::number::Pid;
+use circus_protocol::reply::Refusal;
+use circus_protocol::service::{ConfigureOutcome, ResetOutcome};
+use serde_json::{Map, Value};
+
+use crate::arbiter::effect::{JobId, Key, SampleTag};
+use crate::config::Config;
+
+/// Where a reply goes: an opaque number; the control endpoint knows the peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ReplyTo(pub u64);
+
+/// Everything that can happen.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Input {
+    /// A client asked for something; a cast has nowhere to reply to.
+    Command {
+        /// What.
+        command: Command,
+        /// Whom to answer.
+        reply: Option<ReplyTo>,
+    },
+    /// The configuration was read, at start-up or because `ReadConfig` asked for it.
+    Config(Result<Box<Config>, Vec<String>>),
+    /// A process runs: fork and exec succeeded.
+    Spawned {
+        /// Which.
+        key: Key,
+        /// Its number.
+        pid: Pid,
+    },
+    /// A process could not be started.
+    SpawnFailed {
+        /// Which.
+        key: Key,
+        /// Why, in circus' words: `[Errno 2] No such file or directory: 'prog'`.
+        error: String,
+    },
+    /// A process ended and was reaped.
+    Exited {
+        /// Which.
+        key: Key,
+        /// Exit status, or minus the signal number.
+        exit_code: Option<i32>,
+        /// Others of its group still live; a `Gone` follows when they do not.
+        lingering: bool,
+    },
+    /// The last of a lingering group is gone.
+    Gone {
+        /// Whose group.
+        key: Key,
+    },
+    /// Figures asked for by `Sample`.
+    Sampled {
+        /// Which question.
+        tag: SampleTag,
+        /// One object for each process asked for, in that order; `None` when it is gone.
+        figures: Vec<Option<Map<String, Value>>>,
+    },
+    /// A `Deliver` was carried out.
+    Delivered {
+        /// Which.
+        job: JobId,
+        /// Or what the kernel said.
+        result: Result<(), Refusal>,
+    },
+    /// A `Configure` was carried out, or refused with everything that is wrong.
+    Configured {
+        /// Which.
+        job: JobId,
+        /// What was written.
+        result: Result<Box<ConfigureOutcome>, Vec<String>>,
+    },
+    /// A `Reset` was carried out.
+    ResetDone {
+        /// Which.
+        job: JobId,
+        /// What went.
+        result: Result<Box<ResetOutcome>, Vec<String>>,
+    },
+    /// A signal to the daemon.
+    Interrupted(Interrupt),
+    /// A deadline may have passed.
+    Tick,
+}
+
+/// What a signal to the daemon means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Interrupt {
+    /// TERM, INT, QUIT: the first stops gracefully, the second kills, the third leaves at once.
+    Stop,
+    /// HUP: reload everything.
+    Reload,
+}

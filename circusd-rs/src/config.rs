@@ -1,0 +1,188 @@
+//! The configuration, fully resolved: plain, comparable data.
+//!
+//! Two steps lead here: the ini text becomes [`circus_protocol::ini::Ini`] with every value's file
+//! and line, and [`resolve`] turns that into a [`Config`] or into the list of everything that is
+//! wrong with it. Nothing here reads a file or the environment; the host does and passes text in.
+
+pub mod diff;
+pub mod expand;
+pub mod option;
+pub mod resolve;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use circus_protocol::name::WatcherName;
+use circus_protocol::number::Signal;
+use circus_protocol::service::Services;
+use serde_json::Value;
+
+/// Everything a configuration file says.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Config {
+    /// `[circus]`.
+    pub circus: Global,
+    /// `[watcher:*]`, in circus' order (sections sorted by name).
+    pub watchers: Vec<WatcherConfig>,
+    /// `[service:*]`, `[config:*]`, `[reset:*]`, `[list:*]`, `[probe:*]`, `[profile:*]`.
+    pub services: Arc<Services>,
+}
+
+/// `[circus]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Global {
+    /// Control endpoint as configured.
+    pub endpoint: String,
+    /// Event endpoint as configured.
+    pub pubsub_endpoint: String,
+    /// Stats endpoint as configured.
+    pub stats_endpoint: String,
+    /// Whether the stats feed was asked for (`statsd`, or `stats_endpoint` set).
+    pub statsd: bool,
+    /// UDP discovery; `None` when switched off by an empty value.
+    pub multicast_endpoint: Option<String>,
+    /// Owner of an ipc control socket.
+    pub endpoint_owner: Option<String>,
+    /// Seconds; kept for clients and as the ceiling of the pause between failing starts.
+    pub check_delay: f64,
+    /// Seconds between two watchers at start-up.
+    pub warmup_delay: f64,
+    /// Pid file.
+    pub pidfile: Option<String>,
+    /// Umask of the daemon and its children.
+    pub umask: Option<u32>,
+    /// Log level as configured.
+    pub loglevel: Option<String>,
+    /// Log target as configured.
+    pub logoutput: Option<String>,
+}
+
+impl Default for Global {
+    fn default() -> Self {
+        Self {
+            endpoint: "tcp://127.0.0.1:5555".to_owned(),
+            pubsub_endpoint: "tcp://127.0.0.1:5556".to_owned(),
+            stats_endpoint: "tcp://127.0.0.1:5557".to_owned(),
+            statsd: false,
+            multicast_endpoint: Some("udp://237.219.251.97:12027".to_owned()),
+            endpoint_owner: None,
+            check_delay: 5.0,
+            warmup_delay: 0.0,
+            pidfile: None,
+            umask: None,
+            loglevel: None,
+            logoutput: None,
+        }
+    }
+}
+
+/// One watcher, as built from a file or by `add`. Field names are circus' option names.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WatcherConfig {
+    /// Its name.
+    pub name: WatcherName,
+    /// Program and first words; split like a shell does, without a shell. May be empty: starting fails then.
+    pub cmd: String,
+    /// Further words: text, list of text, or null (as `options` shows it).
+    pub args: Value,
+    /// How many processes are wanted.
+    pub numprocesses: u32,
+    /// Seconds between two spawns.
+    pub warmup_delay: f64,
+    /// Resolved directory.
+    pub working_dir: String,
+    /// User number or name as configured.
+    pub uid: Option<String>,
+    /// Group number or name as configured.
+    pub gid: Option<String>,
+    /// Run through `/bin/sh -c`.
+    pub shell: bool,
+    /// Words after the shell command string.
+    pub shell_args: Option<String>,
+    /// The children's environment, complete; `None` (from `add` without `env`) is shown as null.
+    pub env: Option<BTreeMap<String, String>>,
+    /// Whether circusd's environment went into `env`.
+    pub copy_env: bool,
+    /// Whether PYTHONPATH was set for the children.
+    pub copy_path: bool,
+    /// Reload by SIGHUP only.
+    pub send_hup: bool,
+    /// The stop signal goes to direct children too.
+    pub stop_children: bool,
+    /// How to ask for the end.
+    pub stop_signal: Signal,
+    /// Seconds from the stop signal to SIGKILL.
+    pub graceful_timeout: f64,
+    /// How often a failing exec is tried again; -1 for ever.
+    pub max_retry: i64,
+    /// Replace dead processes.
+    pub respawn: bool,
+    /// Start with the daemon and with nameless `start`.
+    pub autostart: bool,
+    /// Never more than one process.
+    pub singleton: bool,
+    /// Managed sockets stay open in the children.
+    pub use_sockets: bool,
+    /// Start when a managed socket becomes readable.
+    pub on_demand: bool,
+    /// Higher starts earlier and stops later.
+    pub priority: i64,
+    /// Seconds after which a process is replaced; 0 for never.
+    pub max_age: i64,
+    /// Random seconds added to `max_age`.
+    pub max_age_variance: i64,
+    /// stdin from /dev/null.
+    pub close_child_stdin: bool,
+    /// stdout to /dev/null; wins over a stream.
+    pub close_child_stdout: bool,
+    /// stderr to /dev/null; wins over a stream.
+    pub close_child_stderr: bool,
+    /// Managed socket on descriptor 0.
+    pub stdin_socket: Option<String>,
+    /// Resource name (lower case, without `rlimit_`) and limit; `None` for unlimited.
+    pub rlimits: BTreeMap<String, Option<u64>>,
+    /// Where stdout goes.
+    pub stdout_stream: Option<StreamConfig>,
+    /// Where stderr goes.
+    pub stderr_stream: Option<StreamConfig>,
+    /// Hook name to `path` or `path,bool`.
+    pub hooks: BTreeMap<String, HookConfig>,
+    /// Unknown keys of the section, visible in `options`.
+    pub custom: BTreeMap<String, Value>,
+    /// Came from a file (then `options` shows other nulls than after `add`).
+    pub from_file: bool,
+}
+
+/// One hook.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HookConfig {
+    /// Dotted Python path, or `exec:/path`.
+    pub path: String,
+    /// Failure counts as success.
+    pub ignore_failure: bool,
+}
+
+/// `stdout_stream.*` or `stderr_stream.*`: the class and its other options as text.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct StreamConfig {
+    /// `FileStream`, `StdoutStream`, ...
+    pub class: StreamClass,
+    /// All options as `options` shows them, without `class`.
+    pub conf: BTreeMap<String, Value>,
+}
+
+/// The built-in stream classes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum StreamClass {
+    /// Append to a file, rotate by size.
+    #[default]
+    File,
+    /// Append to a file, reopen when it was moved away.
+    WatchedFile,
+    /// Append to a file, rotate by time.
+    TimedRotatingFile,
+    /// circusd's own stdout.
+    Stdout,
+    /// circusd's own stdout, in colour, with time and pid.
+    FancyStdout,
+}

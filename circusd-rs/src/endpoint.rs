@@ -1,0 +1,4 @@
+//! What we bind; knows nothing of processes.
+
+pub mod control;
+pub mod events;
