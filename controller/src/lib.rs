@@ -1,1 +1,21 @@
-//! Placeholder.
+//! circusman: one console for every node of a cluster.
+//!
+//! ```text
+//!  cli ┐                        ┌► link (one task per node) ─► circusd-rs or stock circusd
+//!  console ├─ Operation ─► fleet ─┤        cluster.step(now, input) decides what to send to whom
+//!  demo ┘    ◄─ Outcome ──      └◄─ replies, events, connection changes
+//! ```
+//!
+//! The same shape as the daemon: [`cluster`] is pure (nodes, operations, the planner, the one-shot
+//! watchers for stock nodes; no I/O, no clock), [`link`] does the talking, [`fleet`] drives one with
+//! the other, and the faces ([`cli`], [`console`]) see plain data ([`outcome`]) only.
+
+pub mod inventory;
+pub mod outcome;
+pub mod cluster;
+pub mod link;
+pub mod fleet;
+pub mod render;
+pub mod cli;
+pub mod console;
+pub mod demo;

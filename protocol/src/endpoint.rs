@@ -1,1 +1,4 @@
 //! Placeholder.
+/// a
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Endpoint;

@@ -1,0 +1,1 @@
+//! Drives the pure [`crate::cluster`] with the [`crate::link`]s: what every face holds.

@@ -1,0 +1,28 @@
+//! Which nodes a cluster has: a SPEC as the user writes it, parsed once.
+
+pub mod fold;
+pub mod spec;
+
+use circus_protocol::endpoint::Endpoint;
+
+/// One node of the cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeSpec {
+    /// As the user wrote it and as every table prints it: an address or a host name.
+    pub name: String,
+    /// What `configure` calls the node's address: the host part, without port.
+    pub address: String,
+    /// Where its control endpoint is.
+    pub endpoint: Endpoint,
+    /// Came out of a range: when it was never seen it is *absent*, not unreachable.
+    pub from_range: bool,
+}
+
+/// All nodes, in the order that gives them their identifiers (1-based).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Inventory {
+    /// The nodes.
+    pub nodes: Vec<NodeSpec>,
+    /// The SPEC they came from, to print and to remember.
+    pub spec: String,
+}

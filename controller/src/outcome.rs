@@ -1,0 +1,144 @@
+//! What an operation asks for and what came of it: plain data between the fleet and every face.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+/// What to do with the targeted nodes, all at once.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Operation {
+    /// Who is alive, and the state of each watcher (all of them when `names` is empty).
+    Status {
+        /// Only these watchers.
+        names: Vec<String>,
+    },
+    /// Start watchers; on stock nodes too those that do not start by themselves.
+    Start {
+        /// Only these; all when empty.
+        names: Vec<String>,
+    },
+    /// Stop watchers.
+    Stop {
+        /// Only these; all when empty.
+        names: Vec<String>,
+    },
+    /// Stop and start.
+    Restart {
+        /// Only these; all when empty.
+        names: Vec<String>,
+    },
+    /// Replace processes gracefully.
+    Reload {
+        /// Only these; all when empty.
+        names: Vec<String>,
+    },
+    /// Write the services' configuration files from the cluster's membership.
+    Configure(ConfigureRequest),
+    /// Move the services' data (or logs) out of the way.
+    Reset(ResetRequest),
+    /// Figures of processes.
+    Stats {
+        /// Only these watchers; all when empty.
+        names: Vec<String>,
+    },
+    /// One raw command.
+    Call {
+        /// Its name.
+        command: String,
+        /// Its properties.
+        properties: Value,
+    },
+}
+
+/// `configure`: membership comes from the whole inventory, not from the targets.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct ConfigureRequest {
+    /// Only these services; all when empty.
+    pub services: Vec<String>,
+    /// Further template variables.
+    pub variables: Vec<(String, String)>,
+    /// First start after a full reset.
+    pub fresh: bool,
+    /// Nodes that join a cluster holding data.
+    pub joining: bool,
+    /// Only say what would change.
+    pub dry_run: bool,
+}
+
+/// `reset`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ResetRequest {
+    /// Only these services; all when empty.
+    pub services: Vec<String>,
+    /// `data`, `log` or both.
+    pub kind: circus_protocol::command::ResetKind,
+    /// Only list what would go.
+    pub dry_run: bool,
+    /// Stop services first instead of refusing.
+    pub stop: bool,
+    /// Put back what the last reset moved aside.
+    pub undo: bool,
+    /// Seconds until what was moved aside is freed.
+    pub keep: Option<f64>,
+}
+
+/// What became of the operation on one node. Every targeted node has exactly one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum NodeState {
+    /// Done as asked, or answered.
+    Done,
+    /// Was so already.
+    Unchanged,
+    /// Skipped on purpose.
+    Skipped,
+    /// Never started because the user interrupted.
+    Cancelled,
+    /// Of a range, and never seen: no failure.
+    Absent,
+    /// The node said no.
+    Refused,
+    /// The node tried and failed.
+    Failed,
+    /// Reached, but no answer within the deadline.
+    TimedOut,
+    /// Not reached.
+    Unreachable,
+}
+
+/// One node's row of the result.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NodeOutcome {
+    /// [`crate::inventory::NodeSpec::name`].
+    pub node: String,
+    /// What became of it.
+    pub state: NodeState,
+    /// Why, in one line; empty when there is nothing to say.
+    pub reason: String,
+    /// What the node runs, once known: `circusd-rs 0.1.0` or `circusd`.
+    pub daemon: Option<String>,
+    /// The answer: for `status` an object watcher → state, for `configure` the list of files, for
+    /// `reset` the list per service, for `stats` watcher → pid → figures.
+    pub data: Value,
+    /// How long it took.
+    pub elapsed: Duration,
+}
+
+/// The whole result, in the inventory's order.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Outcome {
+    /// One for each targeted node.
+    pub nodes: Vec<NodeOutcome>,
+    /// How long the whole took.
+    pub elapsed: Duration,
+}
+
+/// How to run an operation.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RunOptions {
+    /// Time for each node.
+    pub timeout: Duration,
+    /// At most so many nodes at once.
+    pub parallel: usize,
+    /// Which nodes of the inventory, by name; all when `None`.
+    pub targets: Option<Vec<String>>,
+}
