@@ -10,12 +10,12 @@
 //! watchers for stock nodes; no I/O, no clock), [`link`] does the talking, [`fleet`] drives one with
 //! the other, and the faces ([`cli`], [`console`]) see plain data ([`outcome`]) only.
 
-pub mod inventory;
-pub mod outcome;
-pub mod cluster;
-pub mod link;
-pub mod fleet;
-pub mod render;
 pub mod cli;
+pub mod cluster;
 pub mod console;
 pub mod demo;
+pub mod fleet;
+pub mod inventory;
+pub mod link;
+pub mod outcome;
+pub mod render;
