@@ -142,3 +142,23 @@ pub struct RunOptions {
     /// Which nodes of the inventory, by name; all when `None`.
     pub targets: Option<Vec<String>>,
 }
+
+/// What is told while an operation runs, in the order in which it happens. Whoever drops the
+/// operation half-way (Ctrl-C) still holds every row that was told.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Progress {
+    /// So many nodes are targeted; told once, first.
+    Started {
+        /// How many rows the result will have.
+        total: usize,
+    },
+    /// One node is done with; the same row is in the [`Outcome`].
+    Finished(NodeOutcome),
+    /// Something worth a line that is no result: a retry, a leftover that was removed.
+    Note {
+        /// Which node.
+        node: String,
+        /// One line.
+        text: String,
+    },
+}
