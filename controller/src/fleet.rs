@@ -5,7 +5,7 @@ use std::path::Path;
 use circus_protocol::service::Services;
 
 use crate::inventory::Inventory;
-use crate::outcome::{NodeState, Operation, Outcome, RunOptions};
+use crate::outcome::{Operation, Outcome, Progress, RunOptions};
 
 /// `--services FILE`: the description of the services for nodes that have none of their own.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -26,21 +26,6 @@ impl ServicesFile {
     pub fn load(path: &Path) -> Result<Self, Vec<String>> {
         Err(vec![format!("{}: service files cannot be read yet", path.display())])
     }
-}
-
-/// One step of one node, for a progress line.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Progress {
-    /// [`crate::inventory::NodeSpec::name`].
-    pub node: String,
-    /// What became of it, once that is known.
-    pub state: Option<NodeState>,
-    /// What it does now, or why it ended so.
-    pub text: String,
-    /// How many nodes have their outcome.
-    pub done: usize,
-    /// How many nodes are targeted.
-    pub total: usize,
 }
 
 /// All nodes and the connections to them; connections are opened when needed and stay open.

@@ -116,8 +116,13 @@ pub struct NodeOutcome {
     pub reason: String,
     /// What the node runs, once known: `circusd-rs 0.1.0` or `circusd`.
     pub daemon: Option<String>,
-    /// The answer: for `status` an object watcher → state, for `configure` the list of files, for
-    /// `reset` the list per service, for `stats` watcher → pid → figures.
+    /// The answer, or `null` when there is none:
+    /// - `status`, `start`, `stop`, `restart`, `reload`: `{"watchers": {NAME: STATE}}`, the states
+    ///   afterwards, in the node's order;
+    /// - `configure`: `{"files": [{"service", "label", "path", "changed", "diff"?}]}`;
+    /// - `reset`: `{"services": [{"service", "kind", "deleted", "truncated", "kept", "bytes", "undo_until"?}]}`;
+    /// - `stats`: watcher → pid → figures;
+    /// - `call`: the reply without its envelope.
     pub data: Value,
     /// How long it took.
     pub elapsed: Duration,
