@@ -3,6 +3,7 @@
 //! [`Command::parse`] turns a [`Request`](crate::request::Request) into one of these or refuses it in
 //! circus' own words. Names are kept as sent, because replies quote them.
 
+mod arguments;
 pub mod lifecycle;
 pub mod options;
 pub mod processes;
@@ -12,7 +13,11 @@ pub mod watchers;
 
 use serde_json::Value;
 
+use crate::json;
 use crate::number::Signal;
+use crate::reply::Refusal;
+use crate::request::Request;
+use arguments::Arguments;
 
 /// A request whose arguments are understood.
 #[derive(Debug, Clone, PartialEq)]
@@ -106,6 +111,148 @@ pub enum Command {
     Configure(Box<Configure>),
     /// Move the services' data out of the way (extension).
     Reset(Reset),
+}
+
+/// Every name on the wire, sorted; `clear` is another word for `reset`.
+pub const NAMES: &[&str] = &[
+    "add",
+    "clear",
+    "configure",
+    "decr",
+    "dstats",
+    "get",
+    "globaloptions",
+    "hello",
+    "incr",
+    "ipython",
+    "kill",
+    "list",
+    "listen",
+    "listsockets",
+    "numprocesses",
+    "numwatchers",
+    "options",
+    "quit",
+    "reload",
+    "reloadconfig",
+    "reset",
+    "restart",
+    "rm",
+    "set",
+    "signal",
+    "start",
+    "stats",
+    "status",
+    "stop",
+];
+
+impl Command {
+    /// Understands a request, or refuses it in circus' words. Whether a watcher exists is not looked at:
+    /// this knows the message only.
+    ///
+    /// # Errors
+    ///
+    /// Unknown commands, missing or wrong arguments.
+    pub fn parse(request: &Request) -> Result<Self, Refusal> {
+        let arguments = Arguments::new(&request.properties);
+        let name = request.command.to_lowercase();
+        Ok(match name.as_str() {
+            "add" => Self::Add(Box::new(watchers::add(&arguments)?)),
+            "clear" | "reset" => Self::Reset(services::reset(&arguments)?),
+            "configure" => Self::Configure(Box::new(services::configure(&arguments)?)),
+            "decr" => Self::Decr(watchers::adjust(&arguments)?),
+            "dstats" => Self::Dstats,
+            "get" => watchers::get(&arguments)?,
+            "globaloptions" => Self::GlobalOptions { option: watchers::global_option(&arguments)? },
+            "hello" => Self::Hello,
+            "incr" => Self::Incr(watchers::adjust(&arguments)?),
+            "ipython" => Self::Ipython,
+            "kill" => Self::Kill(processes::kill(&arguments)?),
+            "list" => Self::List { name: arguments.find_name()? },
+            "listen" => Self::Listen,
+            "listsockets" => Self::ListSockets,
+            "numprocesses" => Self::NumProcesses { name: arguments.find_name()? },
+            "numwatchers" => Self::NumWatchers,
+            "options" => Self::Options { name: arguments.required_name(&[])? },
+            "quit" => Self::Quit { waiting: arguments.waiting()? },
+            "reload" => Self::Reload(lifecycle::reload(&arguments)?),
+            "reloadconfig" => Self::ReloadConfig { waiting: arguments.waiting()? },
+            "restart" => Self::Restart(lifecycle::selection(&arguments)?),
+            "rm" => watchers::rm(&arguments)?,
+            "set" => Self::Set(watchers::set(&arguments)?),
+            "signal" => Self::Signal(processes::signal(&arguments)?),
+            "start" => Self::Start(lifecycle::selection(&arguments)?),
+            "stats" => Self::Stats(stats::stats(&arguments)?),
+            "status" => Self::Status { name: arguments.find_name()? },
+            "stop" => Self::Stop(lifecycle::selection(&arguments)?),
+            _ => return Err(Refusal::UnknownCommand(json::python_repr_str(&request.command))),
+        })
+    }
+
+    /// The name on the wire.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Add(_) => "add",
+            Self::Decr(_) => "decr",
+            Self::Dstats => "dstats",
+            Self::Get { .. } => "get",
+            Self::GlobalOptions { .. } => "globaloptions",
+            Self::Incr(_) => "incr",
+            Self::Ipython => "ipython",
+            Self::Kill(_) => "kill",
+            Self::List { .. } => "list",
+            Self::Listen => "listen",
+            Self::ListSockets => "listsockets",
+            Self::NumProcesses { .. } => "numprocesses",
+            Self::NumWatchers => "numwatchers",
+            Self::Options { .. } => "options",
+            Self::Quit { .. } => "quit",
+            Self::Reload(_) => "reload",
+            Self::ReloadConfig { .. } => "reloadconfig",
+            Self::Restart(_) => "restart",
+            Self::Rm { .. } => "rm",
+            Self::Set(_) => "set",
+            Self::Signal(_) => "signal",
+            Self::Start(_) => "start",
+            Self::Stats(_) => "stats",
+            Self::Status { .. } => "status",
+            Self::Stop(_) => "stop",
+            Self::Hello => "hello",
+            Self::Configure(_) => "configure",
+            Self::Reset(_) => "reset",
+        }
+    }
+
+    /// Whether the reply is wanted when the work is done; commands that answer at once say no.
+    #[must_use]
+    pub fn waiting(&self) -> bool {
+        match self {
+            Self::Add(add) => add.start && add.waiting,
+            Self::Decr(adjust) | Self::Incr(adjust) => adjust.waiting,
+            Self::Kill(kill) => kill.waiting,
+            Self::Quit { waiting } | Self::ReloadConfig { waiting } | Self::Rm { waiting, .. } => *waiting,
+            Self::Reload(reload) => reload.waiting,
+            Self::Restart(selection) | Self::Start(selection) | Self::Stop(selection) => selection.waiting,
+            Self::Set(set) => set.waiting,
+            Self::Dstats
+            | Self::Get { .. }
+            | Self::GlobalOptions { .. }
+            | Self::Ipython
+            | Self::List { .. }
+            | Self::Listen
+            | Self::ListSockets
+            | Self::NumProcesses { .. }
+            | Self::NumWatchers
+            | Self::Options { .. }
+            | Self::Signal(_)
+            | Self::Stats(_)
+            | Self::Status { .. }
+            | Self::Hello
+            | Self::Configure(_)
+            | Self::Reset(_) => false,
+        }
+    }
 }
 
 /// How `name` selects watchers in `start`, `stop` and `restart`.

@@ -1,6 +1,13 @@
-//! Events: what the daemon publishes when something happened to a watcher.
+//! Events: what the daemon publishes when something happened to a watcher, and how that reads on the
+//! wire. Who listens, and whether anybody does, is not known here.
 
+use serde_json::{Map, Value};
+
+use crate::json;
 use crate::number::Pid;
+
+/// What every event's topic begins with; what subscribers ask for.
+pub const PREFIX: &str = "watcher.";
 
 /// One event on the pubsub endpoint; two frames, topic `watcher.<name>.<action>` and a JSON object.
 #[derive(Debug, Clone, PartialEq)]
@@ -57,4 +64,147 @@ pub enum EventKind {
         /// What it said.
         error: String,
     },
+}
+
+impl EventKind {
+    /// The last part of the topic.
+    #[must_use]
+    pub fn action(&self) -> &'static str {
+        match self {
+            Self::Spawn { .. } => "spawn",
+            Self::Start => "start",
+            Self::Kill { .. } => "kill",
+            Self::Reap { .. } => "reap",
+            Self::Stop => "stop",
+            Self::Reload => "reload",
+            Self::Updated => "updated",
+            Self::Add => "add",
+            Self::Remove => "remove",
+            Self::HookSuccess { .. } => "hook_success",
+            Self::HookFailure { .. } => "hook_failure",
+        }
+    }
+}
+
+impl Event {
+    /// The first frame.
+    #[must_use]
+    pub fn topic(&self) -> String {
+        format!("{PREFIX}{}.{}", self.watcher, self.kind.action())
+    }
+
+    /// The second frame; the order of the keys is circus'.
+    #[must_use]
+    pub fn payload(&self) -> Vec<u8> {
+        let mut map = Map::new();
+        let mut put = |key: &str, value: Value| map.insert(key.to_owned(), value);
+        let time = json::float(self.time);
+        match &self.kind {
+            EventKind::Spawn { pid } | EventKind::Kill { pid } => {
+                put("process_pid", pid.get().into());
+                put("time", time);
+            }
+            EventKind::Reap { pid, exit_code } => {
+                put("process_pid", pid.get().into());
+                put("time", time);
+                put("exit_code", (*exit_code).into());
+            }
+            EventKind::HookSuccess { name } => {
+                put("name", name.as_str().into());
+                put("time", time);
+            }
+            EventKind::HookFailure { name, error } => {
+                put("name", name.as_str().into());
+                put("time", time);
+                put("error", error.as_str().into());
+            }
+            EventKind::Start
+            | EventKind::Stop
+            | EventKind::Reload
+            | EventKind::Updated
+            | EventKind::Add
+            | EventKind::Remove => {
+                put("time", time);
+            }
+        }
+        json::to_vec(&Value::Object(map))
+    }
+
+    /// Reads the two frames of an event, from any circus. The name may hold dots itself; the action is
+    /// what follows the last one.
+    ///
+    /// # Errors
+    ///
+    /// Frames that are no event, and actions that are not known here.
+    pub fn decode(topic: &[u8], payload: &[u8]) -> Result<Self, EventError> {
+        let topic = std::str::from_utf8(topic)
+            .map_err(|_| EventError::Topic(String::from_utf8_lossy(topic).into()))?;
+        let parts = topic.strip_prefix(PREFIX).and_then(|rest| rest.rsplit_once('.'));
+        let (watcher, action) = parts.ok_or_else(|| EventError::Topic(topic.to_owned()))?;
+        let value = json::parse(payload)?;
+        let Value::Object(map) = value else { return Err(EventError::Without("an object")) };
+        Ok(Self { watcher: watcher.to_owned(), time: time(&map)?, kind: kind(action, &map)? })
+    }
+}
+
+fn kind(action: &str, map: &Map<String, Value>) -> Result<EventKind, EventError> {
+    Ok(match action {
+        "spawn" => EventKind::Spawn { pid: pid(map)? },
+        "start" => EventKind::Start,
+        "kill" => EventKind::Kill { pid: pid(map)? },
+        "reap" => EventKind::Reap { pid: pid(map)?, exit_code: exit_code(map)? },
+        "stop" => EventKind::Stop,
+        "reload" => EventKind::Reload,
+        "updated" => EventKind::Updated,
+        "add" => EventKind::Add,
+        "remove" => EventKind::Remove,
+        "hook_success" => EventKind::HookSuccess { name: text(map, "name")? },
+        "hook_failure" => EventKind::HookFailure { name: text(map, "name")?, error: text(map, "error")? },
+        _ => return Err(EventError::Action(action.to_owned())),
+    })
+}
+
+fn time(map: &Map<String, Value>) -> Result<f64, EventError> {
+    let number = map.get("time").and_then(|time| match time {
+        Value::Number(number) => json::as_float(number),
+        Value::Null | Value::Bool(_) | Value::String(_) | Value::Array(_) | Value::Object(_) => None,
+    });
+    number.ok_or(EventError::Without("a time"))
+}
+
+fn pid(map: &Map<String, Value>) -> Result<Pid, EventError> {
+    let number = map.get("process_pid").and_then(Value::as_i64);
+    let pid = number.and_then(|number| i32::try_from(number).ok()).and_then(Pid::new);
+    pid.ok_or(EventError::Without("a process_pid"))
+}
+
+fn exit_code(map: &Map<String, Value>) -> Result<Option<i32>, EventError> {
+    match map.get("exit_code") {
+        None | Some(Value::Null) => Ok(None),
+        Some(code) => {
+            let code = code.as_i64().and_then(|code| i32::try_from(code).ok());
+            code.map(Some).ok_or(EventError::Without("a valid exit_code"))
+        }
+    }
+}
+
+fn text(map: &Map<String, Value>, key: &'static str) -> Result<String, EventError> {
+    map.get(key).and_then(Value::as_str).map(str::to_owned).ok_or(EventError::Without(key))
+}
+
+/// Why two frames are no event.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EventError {
+    /// The topic is not `watcher.<name>.<action>`.
+    #[error("'{0}' is no event topic")]
+    Topic(String),
+    /// An action that circus 0.19 has not; a subscriber may skip it.
+    #[error("unknown event '{0}'")]
+    Action(String),
+    /// The payload is not JSON.
+    #[error("event is not json: {0}")]
+    Json(#[from] json::JsonError),
+    /// The payload misses something, or has it in another type.
+    #[error("event without {0}")]
+    Without(&'static str),
 }

@@ -20,6 +20,7 @@
 
 pub mod codec;
 pub mod command;
+pub mod discovery;
 pub mod endpoint;
 pub mod event;
 pub mod ini;
@@ -29,6 +30,7 @@ pub mod number;
 pub mod reply;
 pub mod request;
 pub mod service;
+pub mod stat;
 #[cfg(feature = "transport")]
 pub mod transport;
 pub mod zmtp;

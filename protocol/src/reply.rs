@@ -1,4 +1,5 @@
-//! What a command is answered with, before the envelope (time, id) is put around it.
+//! What a command is answered with: as the daemon means it, before the envelope (time, id) is put
+//! around it ([`Reply`]), and as a client receives it ([`Envelope`]).
 
 use serde_json::{Map, Value};
 
@@ -68,6 +69,57 @@ impl Refusal {
             Self::Os { .. } => Errno::Os,
             Self::Raised(_) | Self::Conflict(_) => Errno::Command,
             Self::Server(_) => Errno::Server,
+        }
+    }
+}
+
+/// A reply as a client received it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Envelope {
+    /// How it went.
+    pub status: Status,
+    /// The request's id.
+    pub id: Value,
+    /// Unix time of the reply.
+    pub time: Option<f64>,
+    /// The command's own keys.
+    pub keys: Map<String, Value>,
+}
+
+/// How a request went, as a client sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Status {
+    /// `ok`.
+    Ok,
+    /// A watcher's state in the place of `ok`.
+    State(String),
+    /// `error`.
+    Error {
+        /// Why; empty when the daemon did not say.
+        reason: String,
+        /// circus' number.
+        errno: Option<i64>,
+        /// A Python traceback, from a stock daemon.
+        tb: Option<String>,
+    },
+}
+
+impl Envelope {
+    /// Whether it is an error.
+    #[must_use]
+    pub fn is_error(&self) -> bool {
+        match self.status {
+            Status::Error { .. } => true,
+            Status::Ok | Status::State(_) => false,
+        }
+    }
+
+    /// circus' number, of an error that has a known one.
+    #[must_use]
+    pub fn errno(&self) -> Option<Errno> {
+        match self.status {
+            Status::Error { errno, .. } => errno.and_then(Errno::from_wire),
+            Status::Ok | Status::State(_) => None,
         }
     }
 }

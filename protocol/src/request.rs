@@ -1,4 +1,5 @@
-//! A request as it was received: the envelope, nothing understood yet.
+//! A request as it was received: the envelope, nothing understood yet. It is read by
+//! [`crate::codec::decode_request`] and understood by [`crate::command::Command::parse`].
 
 use bytes::Bytes;
 use serde_json::Value;

@@ -1,0 +1,143 @@
+//! Python's `repr`, because circus' reasons quote values in it: `unknown key 'zorg'`,
+//! `Unknown hook {'foo': None}`, `command b'{"id": 1}': ...`.
+
+use serde_json::Value;
+
+use super::{as_float, is_integer};
+
+/// From this exponent on Python writes floats as `1e+16`.
+const LARGE: i32 = 16;
+/// Below this exponent Python writes floats as `1e-05`.
+const SMALL: i32 = -4;
+
+/// `repr(value)` of a float: the shortest text that reads back as the same float.
+#[must_use]
+pub fn float_repr(value: f64) -> String {
+    if value.is_nan() {
+        return "nan".to_owned();
+    }
+    if value.is_infinite() {
+        return if value > 0.0 { "inf".to_owned() } else { "-inf".to_owned() };
+    }
+    // The plain form is right for all but the very large and very small.
+    let exponential = format!("{value:e}");
+    let Some((digits, exponent)) = exponential.split_once('e') else { return exponential };
+    let exponent: i32 = exponent.parse().unwrap_or_default();
+    if !(SMALL..LARGE).contains(&exponent) {
+        let sign = if exponent < 0 { '-' } else { '+' };
+        let exponent = exponent.unsigned_abs();
+        format!("{digits}e{sign}{exponent:02}")
+    } else {
+        let plain = format!("{value}");
+        if plain.contains('.') { plain } else { plain + ".0" }
+    }
+}
+
+/// `repr(text)`.
+#[must_use]
+pub fn python_repr_str(text: &str) -> String {
+    let quote = quote_for(text.contains('\''), text.contains('"'));
+    let mut out = String::with_capacity(text.len() + 2);
+    out.push(quote);
+    for char in text.chars() {
+        match char {
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            _ if char == quote => {
+                out.push('\\');
+                out.push(char);
+            }
+            ' '..='~' => out.push(char),
+            _ if printable(char) => out.push(char),
+            _ => push_code(&mut out, u32::from(char)),
+        }
+    }
+    out.push(quote);
+    out
+}
+
+/// `repr(bytes)`, with the leading `b`.
+#[must_use]
+pub fn python_repr_bytes(bytes: &[u8]) -> String {
+    let quote = quote_for(bytes.contains(&b'\''), bytes.contains(&b'"'));
+    let mut out = String::with_capacity(bytes.len() + 3);
+    out.push('b');
+    out.push(quote);
+    for byte in bytes {
+        match byte {
+            b'\\' => out.push_str("\\\\"),
+            b'\n' => out.push_str("\\n"),
+            b'\r' => out.push_str("\\r"),
+            b'\t' => out.push_str("\\t"),
+            b' '..=b'~' => {
+                let char = char::from(*byte);
+                if char == quote {
+                    out.push('\\');
+                }
+                out.push(char);
+            }
+            _ => push_code(&mut out, u32::from(*byte)),
+        }
+    }
+    out.push(quote);
+    out
+}
+
+/// `repr(value)` of what Python's JSON parser would have made of it.
+#[must_use]
+pub fn python_repr(value: &Value) -> String {
+    match value {
+        Value::Null => "None".to_owned(),
+        Value::Bool(true) => "True".to_owned(),
+        Value::Bool(false) => "False".to_owned(),
+        Value::Number(number) if number.as_str() == "-0" => "0".to_owned(),
+        Value::Number(number) if is_integer(number) => number.as_str().to_owned(),
+        Value::Number(number) => as_float(number).map_or_else(|| number.as_str().to_owned(), float_repr),
+        Value::String(text) => python_repr_str(text),
+        Value::Array(items) => {
+            let items: Vec<String> = items.iter().map(python_repr).collect();
+            format!("[{}]", items.join(", "))
+        }
+        Value::Object(map) => {
+            let pairs: Vec<String> = map
+                .iter()
+                .map(|(key, item)| format!("{}: {}", python_repr_str(key), python_repr(item)))
+                .collect();
+            format!("{{{}}}", pairs.join(", "))
+        }
+    }
+}
+
+/// `str(value)`: a string without quotes, anything else as its repr.
+#[must_use]
+pub fn python_str(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
+            python_repr(value)
+        }
+    }
+}
+
+fn quote_for(single: bool, double: bool) -> char {
+    if single && !double { '"' } else { '\'' }
+}
+
+/// Rust's debug form escapes what Python calls unprintable; only at the start of a text does it also
+/// escape combining marks, hence the letter before.
+fn printable(char: char) -> bool {
+    let mut text = String::from("a");
+    text.push(char);
+    text.escape_debug().eq(text.chars())
+}
+
+fn push_code(out: &mut String, code: u32) {
+    let escape = match code {
+        0..=0xff => format!("\\x{code:02x}"),
+        0x100..=0xffff => format!("\\u{code:04x}"),
+        _ => format!("\\U{code:08x}"),
+    };
+    out.push_str(&escape);
+}
