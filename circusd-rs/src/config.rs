@@ -26,6 +26,17 @@ pub struct Config {
     pub watchers: Vec<WatcherConfig>,
     /// `[service:*]`, `[config:*]`, `[reset:*]`, `[list:*]`, `[probe:*]`, `[profile:*]`.
     pub services: Arc<Services>,
+    /// What the daemon itself was started with.
+    pub inherited: Arc<Inherited>,
+}
+
+/// What the daemon was started with and hands on: the host reads it once.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Inherited {
+    /// Its environment.
+    pub environment: BTreeMap<String, String>,
+    /// Its directory; where watchers without `working_dir` run.
+    pub working_dir: String,
 }
 
 /// `[circus]`.
@@ -153,6 +164,51 @@ pub struct WatcherConfig {
     pub from_file: bool,
 }
 
+impl WatcherConfig {
+    /// A watcher with circus' defaults and nothing to run.
+    #[must_use]
+    pub fn new(name: WatcherName, working_dir: String) -> Self {
+        Self {
+            name,
+            cmd: String::new(),
+            args: Value::Null,
+            numprocesses: 1,
+            warmup_delay: 0.0,
+            working_dir,
+            uid: None,
+            gid: None,
+            shell: false,
+            shell_args: None,
+            env: None,
+            copy_env: false,
+            copy_path: false,
+            send_hup: false,
+            stop_children: false,
+            stop_signal: Signal::TERM,
+            graceful_timeout: 30.0,
+            max_retry: 5,
+            respawn: true,
+            autostart: true,
+            singleton: false,
+            use_sockets: false,
+            on_demand: false,
+            priority: 0,
+            max_age: 0,
+            max_age_variance: 30,
+            close_child_stdin: true,
+            close_child_stdout: false,
+            close_child_stderr: false,
+            stdin_socket: None,
+            rlimits: BTreeMap::new(),
+            stdout_stream: None,
+            stderr_stream: None,
+            hooks: BTreeMap::new(),
+            custom: BTreeMap::new(),
+            from_file: false,
+        }
+    }
+}
+
 /// One hook.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HookConfig {
@@ -185,4 +241,29 @@ pub enum StreamClass {
     Stdout,
     /// circusd's own stdout, in colour, with time and pid.
     FancyStdout,
+}
+
+impl StreamClass {
+    /// All classes.
+    const ALL: [Self; 5] =
+        [Self::File, Self::WatchedFile, Self::TimedRotatingFile, Self::Stdout, Self::FancyStdout];
+
+    /// The class of that name; `circus.stream.` in front is how old files spell the same.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        let short = name.strip_prefix("circus.stream.").unwrap_or(name);
+        Self::ALL.into_iter().find(|class| class.name() == short)
+    }
+
+    /// The name that configurations use.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::File => "FileStream",
+            Self::WatchedFile => "WatchedFileStream",
+            Self::TimedRotatingFile => "TimedRotatingFileStream",
+            Self::Stdout => "StdoutStream",
+            Self::FancyStdout => "FancyStdoutStream",
+        }
+    }
 }

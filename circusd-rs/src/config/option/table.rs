@@ -1,0 +1,308 @@
+//! The rows of the option table, and nothing else; [`super`] says what they mean.
+
+use std::collections::BTreeMap;
+
+use circus_protocol::number::Signal;
+use serde_json::Value;
+
+use super::Kind::{Boolean, Integer, IntegerOrText, Number, Signal as SignalKind, Text};
+use super::Trigger::{Manage, Reload};
+use super::{Kind, OptionRow, Trigger};
+use crate::config::{StreamConfig, WatcherConfig};
+
+type Show = fn(&WatcherConfig) -> Value;
+type Store = fn(&mut WatcherConfig, &Value) -> Result<(), String>;
+
+/// Every option that is one field. `rlimit_*`, `hooks.*` and the streams are families of keys; see
+/// `family`.
+pub static TABLE: &[OptionRow] = &[
+    both(
+        "args",
+        Text,
+        Some(Reload),
+        |w| w.args.clone(),
+        |w, v| {
+            w.args = v.clone();
+            Ok(())
+        },
+    ),
+    file("autostart", Boolean, |w| w.autostart.into(), |w, v| put(&mut w.autostart, boolean(v))),
+    both(
+        "close_child_stderr",
+        Boolean,
+        Some(Manage),
+        |w| w.close_child_stderr.into(),
+        |w, v| put(&mut w.close_child_stderr, boolean(v)),
+    ),
+    both(
+        "close_child_stdin",
+        Boolean,
+        Some(Manage),
+        |w| w.close_child_stdin.into(),
+        |w, v| put(&mut w.close_child_stdin, boolean(v)),
+    ),
+    both(
+        "close_child_stdout",
+        Boolean,
+        Some(Manage),
+        |w| w.close_child_stdout.into(),
+        |w, v| put(&mut w.close_child_stdout, boolean(v)),
+    ),
+    both("cmd", Text, Some(Reload), |w| w.cmd.clone().into(), |w, v| put(&mut w.cmd, text(v))),
+    both("copy_env", Boolean, Some(Manage), |w| w.copy_env.into(), |w, v| put(&mut w.copy_env, boolean(v))),
+    file("copy_path", Boolean, |w| w.copy_path.into(), |w, v| put(&mut w.copy_path, boolean(v))),
+    client("env", Some(Reload), show_env, store_env),
+    // Read and ignored, as circus does.
+    both("executable", Text, None, |_| Value::Null, |_, _| Ok(())),
+    both(
+        "gid",
+        IntegerOrText,
+        Some(Reload),
+        |w| show_owner(w.gid.as_ref()),
+        |w, v| put(&mut w.gid, owner(v)),
+    ),
+    both(
+        "graceful_timeout",
+        Number,
+        Some(Manage),
+        |w| w.graceful_timeout.into(),
+        |w, v| put(&mut w.graceful_timeout, number(v)),
+    ),
+    both("max_age", Integer, Some(Reload), |w| w.max_age.into(), |w, v| put(&mut w.max_age, integer(v))),
+    both(
+        "max_age_variance",
+        Integer,
+        Some(Reload),
+        |w| w.max_age_variance.into(),
+        |w, v| put(&mut w.max_age_variance, integer(v)),
+    ),
+    both(
+        "max_retry",
+        Integer,
+        Some(Manage),
+        |w| w.max_retry.into(),
+        |w, v| put(&mut w.max_retry, integer(v)),
+    ),
+    both(
+        "numprocesses",
+        Integer,
+        Some(Manage),
+        |w| w.numprocesses.into(),
+        |w, v| put(&mut w.numprocesses, count(v)),
+    ),
+    both("on_demand", Boolean, None, |w| w.on_demand.into(), |w, v| put(&mut w.on_demand, boolean(v))),
+    both("priority", Integer, None, |w| w.priority.into(), |w, v| put(&mut w.priority, integer(v))),
+    both("respawn", Boolean, Some(Manage), |w| w.respawn.into(), |w, v| put(&mut w.respawn, boolean(v))),
+    both("send_hup", Boolean, Some(Manage), |w| w.send_hup.into(), |w, v| put(&mut w.send_hup, boolean(v))),
+    both("shell", Boolean, Some(Reload), |w| w.shell.into(), |w, v| put(&mut w.shell, boolean(v))),
+    both(
+        "shell_args",
+        Text,
+        None,
+        |w| w.shell_args.clone().into(),
+        |w, v| put(&mut w.shell_args, text(v).map(Some)),
+    ),
+    both(
+        "singleton",
+        Boolean,
+        Some(Manage),
+        |w| w.singleton.into(),
+        |w, v| put(&mut w.singleton, boolean(v)),
+    ),
+    client("stderr_stream_conf", None, |w| show_stream(w, w.stderr_stream.as_ref()), |_, _| Ok(())),
+    file(
+        "stdin_socket",
+        Text,
+        |w| w.stdin_socket.clone().into(),
+        |w, v| put(&mut w.stdin_socket, text(v).map(Some)),
+    ),
+    client("stdout_stream_conf", None, |w| show_stream(w, w.stdout_stream.as_ref()), |_, _| Ok(())),
+    both(
+        "stop_children",
+        Boolean,
+        Some(Manage),
+        |w| w.stop_children.into(),
+        |w, v| put(&mut w.stop_children, boolean(v)),
+    ),
+    both(
+        "stop_signal",
+        SignalKind,
+        Some(Manage),
+        |w| w.stop_signal.0.into(),
+        |w, v| put(&mut w.stop_signal, signal(v)),
+    ),
+    both(
+        "uid",
+        IntegerOrText,
+        Some(Reload),
+        |w| show_owner(w.uid.as_ref()),
+        |w, v| put(&mut w.uid, owner(v)),
+    ),
+    both("use_sockets", Boolean, None, |w| w.use_sockets.into(), |w, v| put(&mut w.use_sockets, boolean(v))),
+    both("warmup_delay", Integer, Some(Manage), show_warmup, |w, v| put(&mut w.warmup_delay, number(v))),
+    both(
+        "working_dir",
+        Text,
+        Some(Reload),
+        |w| w.working_dir.clone().into(),
+        |w, v| put(&mut w.working_dir, text(v)),
+    ),
+];
+
+/// A row for files and for `options`.
+const fn both(key: &'static str, kind: Kind, set: Option<Trigger>, show: Show, store: Store) -> OptionRow {
+    OptionRow { key, kind, in_file: true, shown: true, set, show, store }
+}
+
+/// A row for files only.
+const fn file(key: &'static str, kind: Kind, show: Show, store: Store) -> OptionRow {
+    OptionRow { key, kind, in_file: true, shown: false, set: None, show, store }
+}
+
+/// A row for `options` that a file spells otherwise.
+const fn client(key: &'static str, set: Option<Trigger>, show: Show, store: Store) -> OptionRow {
+    OptionRow { key, kind: Text, in_file: false, shown: true, set, show, store }
+}
+
+fn put<T>(field: &mut T, value: Result<T, String>) -> Result<(), String> {
+    *field = value?;
+    Ok(())
+}
+
+fn boolean(value: &Value) -> Result<bool, String> {
+    value.as_bool().ok_or_else(|| format!("{value} isn't a valid boolean"))
+}
+
+/// JSON's `true` passes as 1, as in Python.
+pub(super) fn integer(value: &Value) -> Result<i64, String> {
+    match value {
+        Value::Bool(flag) => Ok(i64::from(*flag)),
+        _ => value.as_i64().ok_or_else(|| format!("{value} isn't an integer")),
+    }
+}
+
+fn number(value: &Value) -> Result<f64, String> {
+    match value {
+        Value::Bool(flag) => Ok(f64::from(u8::from(*flag))),
+        _ => value.as_f64().filter(|n| n.is_finite()).ok_or_else(|| format!("{value} isn't a number")),
+    }
+}
+
+/// How many processes one watcher may have.
+const MAX_PROCESSES: u32 = 10_000;
+
+/// Less than none is none; a slip of the finger must not start a million processes.
+fn count(value: &Value) -> Result<u32, String> {
+    let wanted = integer(value)?;
+    match u32::try_from(wanted.max(0)) {
+        Ok(wanted) if wanted <= MAX_PROCESSES => Ok(wanted),
+        _ => Err(format!("{wanted} processes are more than the {MAX_PROCESSES} that one watcher may have")),
+    }
+}
+
+fn text(value: &Value) -> Result<String, String> {
+    match value {
+        Value::String(text) => Ok(text.clone()),
+        Value::Number(number) => Ok(number.to_string()),
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => {
+            Err(format!("{value} isn't a string"))
+        }
+    }
+}
+
+fn owner(value: &Value) -> Result<Option<String>, String> {
+    match value {
+        Value::Null => Ok(None),
+        _ => text(value).map(Some).map_err(|_| format!("{value} isn't an integer or string")),
+    }
+}
+
+fn signal(value: &Value) -> Result<Signal, String> {
+    let number = integer(value)?;
+    i32::try_from(number).map(Signal).map_err(|_| format!("{number} isn't a signal"))
+}
+
+fn show_owner(owner: Option<&String>) -> Value {
+    owner.map_or(Value::Null, |owner| {
+        owner.parse::<i64>().map_or_else(|_| Value::from(owner.as_str()), Value::from)
+    })
+}
+
+fn show_env(config: &WatcherConfig) -> Value {
+    let object =
+        |env: &BTreeMap<String, String>| env.iter().map(|(k, v)| (k.clone(), v.clone().into())).collect();
+    config.env.as_ref().map_or(Value::Null, |env| Value::Object(object(env)))
+}
+
+fn store_env(config: &mut WatcherConfig, value: &Value) -> Result<(), String> {
+    let Value::Object(object) = value else { return Err("'env' isn't a valid object".to_owned()) };
+    let mut env = BTreeMap::new();
+    for (key, value) in object {
+        let Value::String(text) = value else { return Err(format!("'{key}' isn't a string")) };
+        env.insert(key.clone(), text.clone());
+    }
+    config.env = Some(env);
+    Ok(())
+}
+
+/// A file can only say whole seconds, and clients see them as integers until somebody sets others.
+fn show_warmup(config: &WatcherConfig) -> Value {
+    let seconds = config.warmup_delay;
+    if config.from_file && seconds.fract() == 0.0 && seconds.abs() < f64::from(u32::MAX) {
+        #[expect(clippy::cast_possible_truncation, reason = "whole and within 32 bits, checked above")]
+        return Value::from(seconds as i64);
+    }
+    Value::from(seconds)
+}
+
+fn show_stream(config: &WatcherConfig, stream: Option<&StreamConfig>) -> Value {
+    match stream {
+        Some(stream) => Value::Object(stream.conf.iter().map(|(k, v)| (k.clone(), v.clone())).collect()),
+        None if config.from_file => Value::Object(serde_json::Map::new()),
+        None => Value::Null,
+    }
+}
+
+/// Linux' numbers of the signals a configuration may name.
+pub(super) fn signal_base(name: &str) -> Option<i64> {
+    const NAMES: [(&str, i64); 37] = [
+        ("HUP", 1),
+        ("INT", 2),
+        ("QUIT", 3),
+        ("ILL", 4),
+        ("TRAP", 5),
+        ("ABRT", 6),
+        ("IOT", 6),
+        ("BUS", 7),
+        ("FPE", 8),
+        ("KILL", 9),
+        ("USR1", 10),
+        ("SEGV", 11),
+        ("USR2", 12),
+        ("PIPE", 13),
+        ("ALRM", 14),
+        ("TERM", 15),
+        ("STKFLT", 16),
+        ("CHLD", 17),
+        ("CLD", 17),
+        ("CONT", 18),
+        ("STOP", 19),
+        ("TSTP", 20),
+        ("TTIN", 21),
+        ("TTOU", 22),
+        ("URG", 23),
+        ("XCPU", 24),
+        ("XFSZ", 25),
+        ("VTALRM", 26),
+        ("PROF", 27),
+        ("WINCH", 28),
+        ("IO", 29),
+        ("POLL", 29),
+        ("PWR", 30),
+        ("SYS", 31),
+        ("RTMIN", 34),
+        ("RTMAX", 64),
+        ("UNUSED", 31),
+    ];
+    NAMES.iter().find(|(known, _)| *known == name).map(|(_, number)| *number)
+}

@@ -1,0 +1,110 @@
+//! What the option table promises: values in, values out, refusals in circus' words.
+
+use super::*;
+use serde_json::json;
+
+fn watcher() -> WatcherConfig {
+    WatcherConfig::new(WatcherName::new("One"), "/srv".to_owned())
+}
+
+#[test]
+fn options_prints_exactly_circus_fixed_keys() {
+    let keys: Vec<String> = show_all(&watcher()).keys().cloned().collect();
+    let expected = "args close_child_stderr close_child_stdin close_child_stdout cmd copy_env env executable gid \
+                    graceful_timeout max_age max_age_variance max_retry numprocesses on_demand priority respawn \
+                    send_hup shell shell_args singleton stderr_stream_conf stdout_stream_conf stop_children \
+                    stop_signal uid use_sockets warmup_delay working_dir";
+    assert_eq!(keys.join(" "), expected);
+}
+
+#[test]
+fn numbers_look_as_python_printed_them() {
+    let mut config = watcher();
+    let shown = |config: &WatcherConfig, key| serde_json::to_string(&show(config, key).unwrap()).unwrap();
+    assert_eq!(shown(&config, "graceful_timeout"), "30.0");
+    assert_eq!(shown(&config, "warmup_delay"), "0.0");
+    assert_eq!(shown(&config, "stdout_stream_conf"), "null");
+    config.from_file = true;
+    assert_eq!(shown(&config, "warmup_delay"), "0");
+    assert_eq!(shown(&config, "stdout_stream_conf"), "{}");
+    assert_eq!(shown(&config, "stop_signal"), "15");
+    assert_eq!(show(&config, "autostart"), None);
+}
+
+#[test]
+fn set_stores_and_says_what_follows() {
+    let mut config = watcher();
+    let mut check = |key: &str, value: Value, expected: Trigger| {
+        assert_eq!(set(&mut config, key, &value), Ok(expected), "{key}");
+    };
+    check("numprocesses", json!(3), Trigger::Manage);
+    check("numprocesses", json!(-3), Trigger::Manage);
+    check("cmd", json!("sleep 1"), Trigger::Reload);
+    check("warmup_delay", json!(1), Trigger::Manage);
+    check("uid", json!("nobody"), Trigger::Reload);
+    check("env", json!({"A": "1"}), Trigger::Reload);
+    check("rlimit_nofile", json!(100), Trigger::Manage);
+    check("rlimit_CORE", json!(null), Trigger::Manage);
+    check("stdout_stream.filename", json!("/tmp/x"), Trigger::Reload);
+    check("stdout_stream.class", json!("WatchedFileStream"), Trigger::Manage);
+    check("stdout_stream.time_format", json!("%Y"), Trigger::Manage);
+    check("hooks.before_start", json!("a.b,true"), Trigger::Manage);
+    assert_eq!(config.numprocesses, 0);
+    assert_eq!(config.rlimits, [("core".to_owned(), None), ("nofile".to_owned(), Some(100))].into());
+    let stream = config.stdout_stream.unwrap();
+    assert_eq!(stream.class.name(), "WatchedFileStream", "the class survives a change of another option");
+    assert_eq!(config.hooks["before_start"], family::hook_from("a.b, yes").unwrap());
+}
+
+#[test]
+fn set_refuses_in_circus_words_and_changes_nothing() {
+    let mut config = WatcherConfig { singleton: true, ..watcher() };
+    let before = config.clone();
+    let mut check = |key: &str, value: Value, expected: &str| {
+        assert_eq!(set(&mut config, key, &value).unwrap_err().to_string(), expected, "{key}");
+    };
+    check("zorg", json!(1), "unknown key 'zorg'");
+    check("priority", json!(1), "unknown key 'priority'");
+    check("numprocesses", json!(2), "Singleton watcher has a single process");
+    check(
+        "numprocesses",
+        json!(20_000_000),
+        "20000000 processes are more than the 10000 that one watcher may have",
+    );
+    check("stdout_stream.time_format", json!("%Y"), "stream configuration invalid");
+    check("env", json!({"A": 1}), "'A' isn't a string");
+    assert_eq!(config, before);
+}
+
+#[test]
+fn add_builds_a_watcher_with_client_side_nulls() {
+    let inherited = Arc::new(Inherited {
+        environment: [("HOME".to_owned(), "/h".to_owned())].into(),
+        working_dir: "/work".to_owned(),
+    });
+    let options = vec![("copy_env".to_owned(), json!(true)), ("env".to_owned(), json!({"X": "$HOME"}))];
+    let config = add("New", "sleep", &json!(["1"]), &options, &inherited).unwrap();
+    assert_eq!(config.working_dir, "/work");
+    assert_eq!(show(&config, "env").unwrap(), json!({"HOME": "/h", "X": "$HOME"}));
+    assert_eq!(show(&config, "args").unwrap(), json!(["1"]));
+
+    let refused = |options: &[(String, Value)]| {
+        add("New", "sleep", &Value::Null, options, &inherited).unwrap_err().to_string()
+    };
+    let two = [("singleton".to_owned(), json!(true)), ("numprocesses".to_owned(), json!(3))];
+    assert_eq!(refused(&two), "Cannot have 3 processes with a singleton  watcher");
+    assert_eq!(refused(&[("autostart".to_owned(), json!(true))]), "unknown key 'autostart'");
+    assert_eq!(refused(&[("cmd".to_owned(), json!("x"))]), "got multiple values for argument 'cmd'");
+}
+
+#[test]
+fn text_becomes_the_kind_its_row_wants() {
+    assert_eq!(from_text(Kind::Integer, " 1_0 "), Ok(json!(10)));
+    assert_eq!(from_text(Kind::Integer, "0.5").unwrap_err(), "\"0.5\" is not a whole number");
+    assert_eq!(from_text(Kind::Boolean, "ON"), Ok(json!(true)));
+    for (text, number) in [("15", 15), ("term", 15), ("SIGHUP", 1), ("SIGRTMIN+1", 35), ("HUP junk", 1)] {
+        assert_eq!(from_text(Kind::Signal, text), Ok(json!(number)), "{text}");
+    }
+    assert!(from_text(Kind::Signal, "NOSUCH").is_err());
+    assert!(from_text(Kind::Number, "nan").is_err());
+}
