@@ -1,0 +1,280 @@
+//! Starts a daemon of either kind in a directory of its own and ends it by pid.
+
+use std::io::{Read, Seek};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::wait::{PATIENCE, until};
+
+/// Which daemon.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flavor {
+    /// Python circusd 0.19.0.
+    Stock,
+    /// circusd-rs.
+    Ours,
+}
+
+/// A running daemon; dropping it ends it and everything it started.
+#[derive(Debug)]
+pub struct Daemon {
+    child: Child,
+    flavor: Flavor,
+    dir: PathBuf,
+    address: String,
+    // The last field: removed when everything else is gone.
+    _temp: Option<tempfile::TempDir>,
+}
+
+/// The workspace's top folder.
+#[must_use]
+pub fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate lies in the workspace").to_path_buf()
+}
+
+/// A program of the pinned stock package; never skipped silently when it is missing.
+#[must_use]
+pub fn stock(program: &str) -> PathBuf {
+    let bin = std::env::var_os("CIRCUS_TEST_STOCK")
+        .map_or_else(|| workspace().join("target/stock/bin"), PathBuf::from);
+    let path = bin.join(program);
+    assert!(path.exists(), "{} is missing; run tests/setup", path.display());
+    path
+}
+
+/// A binary of this workspace, beside the test executable.
+#[must_use]
+pub fn built(program: &str) -> PathBuf {
+    let mut dir = std::env::current_exe().expect("a test has a path");
+    dir.pop();
+    if dir.ends_with("deps") {
+        dir.pop();
+    }
+    let path = dir.join(program);
+    assert!(path.exists(), "{} is missing; run `cargo build --workspace --bins` first", path.display());
+    path
+}
+
+/// An address in 127.0.0.0/8 that no other daemon of this run uses, so that ports need no luck.
+#[must_use]
+pub fn fresh_address() -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let n = NEXT.fetch_add(1, Ordering::Relaxed);
+    let pid = std::process::id();
+    format!("127.{}.{}.{}", 16 + pid % 200, (pid / 200) % 250 + 1, n % 250 + 1)
+}
+
+impl Daemon {
+    /// Starts a daemon on an address of its own and waits until it answers.
+    ///
+    /// `{dir}`, `{address}` and `{mischief}` in the text are replaced; endpoints are added to
+    /// `[circus]`, which the text must contain.
+    #[must_use]
+    pub fn start(flavor: Flavor, ini: &str) -> Self {
+        let temp = tempfile::tempdir().expect("a temporary directory");
+        let dir = temp.path().to_path_buf();
+        let mut daemon = Self::start_in(flavor, ini, &dir, &fresh_address());
+        daemon._temp = Some(temp);
+        daemon
+    }
+
+    /// The same in a given directory and on a given address.
+    #[must_use]
+    pub fn start_in(flavor: Flavor, ini: &str, dir: &Path, address: &str) -> Self {
+        let endpoints = format!(
+            "[circus]\nendpoint = tcp://{address}:5555\npubsub_endpoint = tcp://{address}:5556\n\
+             stats_endpoint_is = off\nmulticast_endpoint =\n"
+        )
+        .replace("stats_endpoint_is = off\n", "");
+        let text = ini
+            .replacen("[circus]\n", &endpoints, 1)
+            .replace("{dir}", dir.to_str().expect("a plain path"))
+            .replace("{address}", address)
+            .replace("{mischief}", built("mischief").to_str().expect("a plain path"));
+        std::fs::write(dir.join("circus.ini"), text).expect("the ini is written");
+        let child = Self::spawn(flavor, dir);
+        let mut daemon =
+            Self { child, flavor, dir: dir.to_path_buf(), address: address.to_owned(), _temp: None };
+        daemon.wait_until_listening();
+        daemon
+    }
+
+    fn spawn(flavor: Flavor, dir: &Path) -> Child {
+        let log = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(dir.join("circusd.log"))
+            .expect("the log opens");
+        let program = match flavor {
+            Flavor::Stock => stock("circusd"),
+            Flavor::Ours => built("circusd-rs"),
+        };
+        Command::new(program)
+            .arg("circus.ini")
+            .current_dir(dir)
+            .env_remove("CIRCUSCTL_ENDPOINT")
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("the log is shared"))
+            .stderr(log)
+            .spawn()
+            .expect("the daemon starts")
+    }
+
+    fn wait_until_listening(&mut self) {
+        let control = format!("{}:5555", self.address);
+        until(&format!("{:?} on {control}", self.flavor), || {
+            if let Some(status) = self.child.try_wait().expect("our child") {
+                panic!("{:?} ended with {status} before it listened:\n{}", self.flavor, self.log());
+            }
+            std::net::TcpStream::connect(&control).ok()
+        });
+    }
+
+    /// Which kind it is.
+    #[must_use]
+    pub fn flavor(&self) -> Flavor {
+        self.flavor
+    }
+
+    /// Its directory, with `circus.ini` and `circusd.log`.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Its loopback address.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Where commands go.
+    #[must_use]
+    pub fn endpoint(&self) -> String {
+        format!("tcp://{}:5555", self.address)
+    }
+
+    /// Where events come from.
+    #[must_use]
+    pub fn pubsub(&self) -> String {
+        format!("tcp://{}:5556", self.address)
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn pid(&self) -> i32 {
+        i32::try_from(self.child.id()).expect("a pid fits")
+    }
+
+    /// What it said so far.
+    #[must_use]
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.dir.join("circusd.log")).unwrap_or_default()
+    }
+
+    /// Sends the daemon a signal.
+    pub fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.pid()), signal).expect("the daemon lives");
+    }
+
+    /// Whether it still runs.
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("our child").is_none()
+    }
+
+    /// Waits for the end and gives the exit status.
+    pub fn wait(&mut self) -> std::process::ExitStatus {
+        until("the daemon to end", || self.child.try_wait().expect("our child"))
+    }
+
+    /// Kills the daemon as a power cut would, and what it supervised.
+    pub fn crash(&mut self) {
+        let family = descendants(self.pid());
+        let _ = kill(Pid::from_raw(self.pid()), Signal::SIGKILL);
+        let _ = self.child.wait();
+        for pid in family {
+            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        }
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        if self.child.try_wait().ok().flatten().is_some() {
+            return;
+        }
+        let family = descendants(self.pid());
+        let _ = kill(Pid::from_raw(self.pid()), Signal::SIGTERM);
+        let deadline = std::time::Instant::now() + PATIENCE / 4;
+        while self.child.try_wait().ok().flatten().is_none() {
+            if std::time::Instant::now() > deadline {
+                self.crash();
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        // What was its child when it lived and is still the same process is ours to end.
+        for pid in family {
+            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        }
+        if std::thread::panicking() {
+            eprintln!("--- log of {:?} in {}\n{}", self.flavor, self.dir.display(), self.log());
+        }
+    }
+}
+
+/// All processes below `pid` now, from /proc.
+#[must_use]
+pub fn descendants(pid: i32) -> Vec<i32> {
+    let mut parents = Vec::new();
+    for entry in std::fs::read_dir("/proc").expect("/proc").flatten() {
+        let Ok(child) = entry.file_name().to_string_lossy().parse::<i32>() else { continue };
+        if let Some(parent) = parent_of(child) {
+            parents.push((child, parent));
+        }
+    }
+    let mut found = vec![pid];
+    let mut next = 0;
+    while let Some(parent) = found.get(next).copied() {
+        found.extend(parents.iter().filter(|(_, p)| *p == parent).map(|(child, _)| *child));
+        next += 1;
+    }
+    found.split_off(1)
+}
+
+fn parent_of(pid: i32) -> Option<i32> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()
+}
+
+/// Whether a process exists and is no zombie.
+#[must_use]
+pub fn alive(pid: i32) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/stat"))
+        .is_ok_and(|stat| stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z')))
+}
+
+/// Runs a program to its end within the patience and gives status, stdout and stderr.
+#[must_use]
+pub fn run(command: &mut Command) -> (i32, String, String) {
+    let mut out = tempfile::tempfile().expect("a temporary file");
+    let mut err = tempfile::tempfile().expect("a temporary file");
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(out.try_clone().expect("shared"))
+        .stderr(err.try_clone().expect("shared"))
+        .spawn()
+        .unwrap_or_else(|error| panic!("{command:?} does not start: {error}"));
+    let status = until(&format!("{command:?} to end"), || child.try_wait().expect("our child"));
+    let mut texts = [String::new(), String::new()];
+    for (file, text) in [&mut out, &mut err].into_iter().zip(&mut texts) {
+        file.rewind().expect("a file rewinds");
+        file.read_to_string(text).expect("text");
+    }
+    let [stdout, stderr] = texts;
+    (status.code().unwrap_or(-1), stdout, stderr)
+}

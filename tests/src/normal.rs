@@ -1,0 +1,74 @@
+//! Pids, times and paths become placeholders, so that transcripts of two daemons compare.
+
+use std::collections::HashMap;
+
+use serde_json::{Map, Value};
+
+/// Remembers which pid is which.
+#[derive(Debug, Default)]
+pub struct Normal {
+    pids: HashMap<i64, usize>,
+    texts: Vec<(String, String)>,
+}
+
+impl Normal {
+    /// Also replaces `text` by `name` wherever it stands in a string.
+    pub fn replace(&mut self, text: &str, name: &str) {
+        self.texts.push((text.to_owned(), name.to_owned()));
+    }
+
+    fn pid(&mut self, raw: i64) -> Value {
+        let next = self.pids.len() + 1;
+        Value::String(format!("<pid {}>", self.pids.entry(raw).or_insert(next)))
+    }
+
+    /// The same value with everything that differs from run to run named instead.
+    pub fn value(&mut self, key: &str, value: &Value) -> Value {
+        match value {
+            Value::Number(number) if is_pid(key) && number.as_i64().is_some() => {
+                self.pid(number.as_i64().unwrap_or_default())
+            }
+            Value::Number(number) if is_time(key) => Value::String(if number.is_f64() {
+                "<float>".to_owned()
+            } else {
+                format!("<not a float: {number}>")
+            }),
+            Value::String(text) if key == "tb" || text.starts_with("Traceback") => {
+                Value::String("<traceback>".to_owned())
+            }
+            Value::String(_) if matches!(key, "mem_info1" | "mem_info2" | "ctime" | "username") => {
+                Value::String(format!("<{key}>"))
+            }
+            Value::String(text) => {
+                let replaced =
+                    self.texts.iter().fold(text.clone(), |text, (from, to)| text.replace(from.as_str(), to));
+                Value::String(replaced)
+            }
+            Value::Array(items) => Value::Array(items.iter().map(|item| self.value(key, item)).collect()),
+            Value::Object(map) => Value::Object(self.object(map)),
+            Value::Null | Value::Bool(_) | Value::Number(_) => value.clone(),
+        }
+    }
+
+    fn object(&mut self, map: &Map<String, Value>) -> Map<String, Value> {
+        map.iter()
+            .map(|(key, value)| {
+                // `stats` has objects whose keys are pids.
+                let name = match key.parse::<i64>() {
+                    Ok(raw) => self.pid(raw).as_str().unwrap_or_default().to_owned(),
+                    Err(_) => key.clone(),
+                };
+                let value = self.value(key, value);
+                (name, value)
+            })
+            .collect()
+    }
+}
+
+fn is_pid(key: &str) -> bool {
+    matches!(key, "pid" | "pids" | "process_pid" | "started" | "kept" | "stopped" | "process")
+}
+
+fn is_time(key: &str) -> bool {
+    matches!(key, "time" | "started" | "age" | "create_time" | "cpu" | "mem")
+}

@@ -1,0 +1,185 @@
+//! A conformance script: written once, run against both daemons, transcripts compared.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::daemon::{Daemon, Flavor};
+use crate::normal::Normal;
+use crate::wait::PATIENCE;
+use crate::wire::Wire;
+
+/// How long silence must last to count as "never answered".
+const SILENCE: Duration = Duration::from_millis(700);
+
+/// One line of a transcript; lines with a tag may differ, if the tag is a listed difference.
+#[derive(Debug, Clone, PartialEq)]
+struct Line {
+    text: String,
+    tag: Option<String>,
+}
+
+/// One run of a script against one daemon.
+pub struct Session {
+    /// The daemon, for scripts that look behind the wire.
+    pub daemon: Daemon,
+    /// The connection, for scripts that need it raw.
+    pub wire: Wire,
+    normal: Normal,
+    lines: Vec<Line>,
+}
+
+impl Session {
+    fn start(flavor: Flavor, ini: &str) -> Self {
+        let daemon = Daemon::start(flavor, ini);
+        let mut wire = Wire::connect(&daemon.endpoint(), &daemon.pubsub());
+        wire.wait_for_events();
+        let mut normal = Normal::default();
+        normal.replace(daemon.dir().to_str().expect("a plain path"), "<dir>");
+        normal.replace(daemon.address(), "<address>");
+        Self { daemon, wire, normal, lines: Vec::new() }
+    }
+
+    /// Which daemon this run is about.
+    #[must_use]
+    pub fn flavor(&self) -> Flavor {
+        self.daemon.flavor()
+    }
+
+    fn record(&mut self, text: String, tag: Option<&str>) {
+        self.lines.push(Line { text, tag: tag.map(str::to_owned) });
+    }
+
+    /// Sends a command and records the normalised reply.
+    pub fn call(&mut self, command: &str, properties: Value) -> Value {
+        self.call_tagged(command, properties, None)
+    }
+
+    /// The same, where the reply may differ as the row `tag` of `differences.md` says.
+    pub fn call_differs(&mut self, tag: &str, command: &str, properties: Value) -> Value {
+        self.call_tagged(command, properties, Some(tag))
+    }
+
+    fn call_tagged(&mut self, command: &str, properties: Value, tag: Option<&str>) -> Value {
+        let reply = self.wire.call(command, &properties);
+        let asked = self.normal.value("", &properties);
+        let shown = self.normal.value("", &reply);
+        self.record(format!("{command} {asked}\n    -> {shown}"), tag);
+        reply
+    }
+
+    /// Sends bytes as they are and records the answer, or that none came.
+    pub fn raw(&mut self, payload: &[u8]) -> Option<Value> {
+        self.raw_tagged(payload, None)
+    }
+
+    /// The same, where the answer may differ.
+    pub fn raw_differs(&mut self, tag: &str, payload: &[u8]) -> Option<Value> {
+        self.raw_tagged(payload, Some(tag))
+    }
+
+    fn raw_tagged(&mut self, payload: &[u8], tag: Option<&str>) -> Option<Value> {
+        self.wire.send(payload);
+        let reply = self.wire.reply_within(SILENCE);
+        let shown =
+            reply.as_ref().map_or("<silence>".to_owned(), |reply| self.normal.value("", reply).to_string());
+        self.record(format!("{:?}\n    -> {shown}", String::from_utf8_lossy(payload)), tag);
+        reply
+    }
+
+    /// Records the events up to and with the one whose topic is `last`.
+    pub fn events_until(&mut self, last: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let Some((topic, payload)) = self.wire.event_within(left) else {
+                panic!("{:?}: no event {last}; transcript:\n{}", self.flavor(), self.transcript());
+            };
+            let shown = self.normal.value("", &payload);
+            let end = topic == last;
+            self.record(format!("  event {topic} {shown}"), None);
+            if end {
+                return;
+            }
+        }
+    }
+
+    /// Records that no event comes for a while.
+    pub fn no_event(&mut self) {
+        let event = self.wire.event_within(SILENCE);
+        let shown = event.map_or("none".to_owned(), |(topic, payload)| format!("{topic} {payload}"));
+        self.record(format!("  event {shown}"), None);
+    }
+
+    /// Forgets the events that came so far, where their number depends on timing.
+    pub fn skip_events(&mut self) {
+        while self.wire.event_within(Duration::from_millis(300)).is_some() {}
+    }
+
+    /// Repeats an unrecorded command until the reply pleases.
+    pub fn wait_for(
+        &mut self,
+        what: &str,
+        command: &str,
+        properties: &Value,
+        pleases: impl Fn(&Value) -> bool,
+    ) -> Value {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let reply = self.wire.call(command, properties);
+            if pleases(&reply) {
+                return reply;
+            }
+            assert!(Instant::now() < deadline, "{:?}: waited in vain for {what}: {reply}", self.flavor());
+            std::thread::sleep(Duration::from_millis(30));
+        }
+    }
+
+    /// Records something the script found out by itself.
+    pub fn note(&mut self, what: &str, value: impl std::fmt::Display) {
+        let shown = self.normal.value("", &Value::String(value.to_string()));
+        self.record(format!("  {what}: {shown}"), None);
+    }
+
+    fn transcript(&self) -> String {
+        self.lines.iter().map(|line| format!("{}\n", line.text)).collect()
+    }
+}
+
+/// Runs `script` against both daemons and demands the same transcript, except for tagged lines
+/// whose tag is a row of `conformance/differences.md`.
+pub fn agree(ini: &str, script: impl Fn(&mut Session)) {
+    let listed = listed_differences();
+    let [stock, ours] = [Flavor::Stock, Flavor::Ours].map(|flavor| {
+        let mut session = Session::start(flavor, ini);
+        script(&mut session);
+        session.lines
+    });
+    let mut report = String::new();
+    for index in 0..stock.len().max(ours.len()) {
+        let (left, right) = (stock.get(index), ours.get(index));
+        if let Some(tag) = left.and_then(|line| line.tag.as_deref()) {
+            assert!(listed.contains(tag), "{tag} is no row of differences.md");
+            continue;
+        }
+        let (left, right) = (left.map(|line| line.text.as_str()), right.map(|line| line.text.as_str()));
+        if left == right {
+            report += &format!("  {}\n", left.unwrap_or_default());
+        } else {
+            report += &format!("- {}\n+ {}\n", left.unwrap_or("(nothing)"), right.unwrap_or("(nothing)"));
+        }
+    }
+    let differs = report.lines().any(|line| line.starts_with(['-', '+']));
+    assert!(!differs, "circusd-rs (+) differs from stock circusd (-):\n{report}");
+}
+
+/// The ids in the first column of `differences.md`.
+fn listed_differences() -> BTreeSet<String> {
+    include_str!("../conformance/differences.md")
+        .lines()
+        .filter_map(|line| line.strip_prefix("| D"))
+        .filter_map(|rest| rest.split('|').next())
+        .map(|id| format!("D{}", id.trim()))
+        .collect()
+}
