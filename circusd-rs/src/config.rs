@@ -7,6 +7,7 @@
 pub mod diff;
 pub mod expand;
 pub mod option;
+pub mod pattern;
 pub mod resolve;
 
 use std::collections::BTreeMap;

@@ -8,7 +8,7 @@
 //! Values travel as JSON. Text from a file is turned into JSON by the row's [`Kind`] first, so there
 //! is one way in for both.
 
-mod family;
+pub(crate) mod family;
 mod table;
 
 use std::sync::Arc;

@@ -1,1 +1,184 @@
-//! Placeholder.
+//! Ini → [`Config`], or everything that is wrong with it at once.
+//!
+//! Where stock circus would run with a file, so do we, and to the same effect; where stock would end
+//! with a traceback, each fault is one line, `file:line: [section] key: reason`. Reads nothing: texts,
+//! environment and what little must be known about directories are passed in.
+
+mod environment;
+mod watcher;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use circus_protocol::ini::{Ini, Section, ValueError, parse_bool, parse_float, parse_int};
+
+use crate::config::expand::{self, variables};
+use crate::config::{Config, Global, Inherited, WatcherConfig};
+use environment::Environments;
+
+/// What only the file system knows about Python: the directories that a virtual environment adds to
+/// the import path. `None` when there is none of that version.
+pub trait Python {
+    /// The `site-packages` of the virtual environment, and what its `.pth` files name.
+    fn site_packages(&self, virtualenv: &str, version: Option<&str>) -> Option<Vec<String>>;
+}
+
+/// A configuration, and what its author should know about it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Resolved {
+    /// What the file says.
+    pub config: Config,
+    /// Watchers that were left out, and what has no effect. The daemon runs nevertheless.
+    pub warnings: Vec<String>,
+}
+
+/// Resolves the merged files.
+///
+/// # Errors
+/// Everything that is wrong, one line each.
+pub fn resolve(
+    mut ini: Ini,
+    inherited: &Arc<Inherited>,
+    python: &dyn Python,
+) -> Result<Resolved, Vec<String>> {
+    ini.settle();
+    let environments = Environments::new(&ini, inherited);
+    let global = expand::environment(&environments.global());
+    let mut errors: Vec<String> = Vec::new();
+    let mut warnings = Vec::new();
+
+    let circus = match ini.section("circus") {
+        Some(section) => {
+            Reader { section, known: &global, errors: &mut errors, warnings: &mut warnings }.circus()
+        }
+        None => Global::default(),
+    };
+    let mut watchers: Vec<WatcherConfig> = Vec::new();
+    for section in ini.sections.iter().filter(|section| !section.entries.is_empty()) {
+        if let Some(title) = section.name.strip_prefix("watcher:") {
+            match watcher::build(section, title, &environments, inherited, python) {
+                Ok(built) => {
+                    watchers.extend(built.watcher);
+                    warnings.extend(built.warnings);
+                }
+                Err(faults) => errors.extend(faults.iter().map(ValueError::to_string)),
+            }
+        } else if section.name.starts_with("socket:") || section.name.starts_with("plugin:") {
+            let place = section.place();
+            warnings.push(format!("{place}: [{}] is not supported yet and has no effect", section.name));
+        }
+    }
+    // By name as configured, case sensitive: circus' order.
+    watchers.sort_by(|a, b| a.name.original().cmp(b.name.original()));
+    let watchers = last_of_each_name(watchers, &mut warnings);
+    if !errors.is_empty() {
+        return Err(errors);
+    }
+    let config = Config { circus, watchers, services: Arc::default(), inherited: Arc::clone(inherited) };
+    Ok(Resolved { config, warnings })
+}
+
+/// Names that differ only in case are one watcher to every client; stock starts both and can reach
+/// the last only.
+fn last_of_each_name(watchers: Vec<WatcherConfig>, warnings: &mut Vec<String>) -> Vec<WatcherConfig> {
+    let mut kept: Vec<WatcherConfig> = Vec::with_capacity(watchers.len());
+    for watcher in watchers {
+        if let Some(at) = kept.iter().position(|earlier| earlier.name == watcher.name) {
+            let earlier = kept.remove(at);
+            warnings.push(format!(
+                "Failed to create watcher '{}': '{}' is the same name to every command; only the latter is used",
+                earlier.name, watcher.name
+            ));
+        }
+        kept.push(watcher);
+    }
+    kept
+}
+
+/// Reads one section whose values have types, collecting what is wrong.
+struct Reader<'a> {
+    section: &'a Section,
+    known: &'a BTreeMap<String, String>,
+    errors: &'a mut Vec<String>,
+    warnings: &'a mut Vec<String>,
+}
+
+impl Reader<'_> {
+    fn circus(mut self) -> Global {
+        let default = Global::default();
+        let stats_endpoint = self.text("stats_endpoint");
+        let statsd = self.bool("statsd") || stats_endpoint.is_some();
+        let global = Global {
+            endpoint: self.text("endpoint").unwrap_or(default.endpoint),
+            pubsub_endpoint: self.text("pubsub_endpoint").unwrap_or(default.pubsub_endpoint),
+            stats_endpoint: stats_endpoint.unwrap_or(default.stats_endpoint),
+            statsd,
+            multicast_endpoint: match self.text("multicast_endpoint") {
+                Some(endpoint) => Some(endpoint).filter(|endpoint| !endpoint.is_empty()),
+                None => default.multicast_endpoint,
+            },
+            endpoint_owner: self.text("endpoint_owner").filter(|owner| !owner.is_empty()),
+            check_delay: self
+                .typed("check_delay", parse_float, "is not a number")
+                .unwrap_or(default.check_delay),
+            warmup_delay: self.warmup_delay(),
+            pidfile: self.text("pidfile").filter(|path| !path.is_empty()),
+            umask: self.umask(),
+            loglevel: self.text("loglevel"),
+            logoutput: self.text("logoutput"),
+        };
+        self.without_effect(statsd);
+        global
+    }
+
+    fn text(&self, key: &str) -> Option<String> {
+        self.section.text(key).map(|value| variables(value, |key| self.known.get(key).cloned()))
+    }
+
+    fn typed<T>(&mut self, key: &str, read: impl Fn(&str) -> Option<T>, reason: &str) -> Option<T> {
+        let text = self.text(key)?;
+        let value = read(&text);
+        if value.is_none()
+            && let Some(entry) = self.section.get(key)
+        {
+            self.errors.push(self.section.error(entry, format!("{text:?} {reason}")).to_string());
+        }
+        value
+    }
+
+    fn bool(&mut self, key: &str) -> bool {
+        self.typed(key, parse_bool, "is not a boolean (yes, true, on, 1, no, false, off, 0)").unwrap_or(false)
+    }
+
+    /// Whole seconds only, as in stock: half a second in a file ends stock with an error.
+    fn warmup_delay(&mut self) -> f64 {
+        let read = |text: &str| parse_int(text).and_then(|seconds| i32::try_from(seconds).ok());
+        self.typed("warmup_delay", read, "is not a whole number").map_or(0.0, f64::from)
+    }
+
+    fn umask(&mut self) -> Option<u32> {
+        if self.text("umask")?.is_empty() {
+            return None;
+        }
+        let read = |text: &str| {
+            let digits = text.trim().trim_start_matches("0o");
+            u32::from_str_radix(digits, 8).ok().filter(|umask| *umask <= 0o777)
+        };
+        self.typed("umask", read, "is not an octal umask up to 777")
+    }
+
+    fn without_effect(&mut self, statsd: bool) {
+        let httpd = self.bool("httpd");
+        let loggerconfig = self
+            .text("loggerconfig")
+            .is_some_and(|config| !config.is_empty() && !config.eq_ignore_ascii_case("default"));
+        let asked = [("httpd", httpd), ("loggerconfig", loggerconfig), ("statsd", statsd)];
+        for (key, _) in asked.iter().filter(|(_, asked)| *asked) {
+            let place = self.section.place();
+            self.warnings.push(format!("{place}: [circus] {key} is not supported yet and has no effect"));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

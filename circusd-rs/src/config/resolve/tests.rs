@@ -1,0 +1,178 @@
+//! Whole files in, whole configurations (or all their faults) out.
+
+use serde_json::json;
+
+use super::*;
+use crate::config::option::show;
+
+struct Venvs;
+
+impl Python for Venvs {
+    fn site_packages(&self, virtualenv: &str, version: Option<&str>) -> Option<Vec<String>> {
+        let version = version.unwrap_or("3.11");
+        (virtualenv == "/venv").then(|| vec![format!("/venv/lib/python{version}/site-packages")])
+    }
+}
+
+fn load(text: &str) -> Result<Resolved, Vec<String>> {
+    let environment = [("HOME", "/home/app"), ("PATH", "/bin"), ("PORT", "7000")];
+    let inherited = Inherited {
+        environment: environment.map(|(k, v)| (k.to_owned(), v.to_owned())).into(),
+        working_dir: "/work".to_owned(),
+    };
+    resolve(Ini::parse(text, "c.ini").unwrap(), &Arc::new(inherited), &Venvs)
+}
+
+fn watchers(text: &str) -> Vec<WatcherConfig> {
+    load(text).unwrap().config.watchers
+}
+
+fn env(config: &WatcherConfig) -> Vec<String> {
+    config.env.iter().flatten().map(|(k, v)| format!("{k}={v}")).collect()
+}
+
+#[test]
+fn nothing_given_is_circus_defaults() {
+    let resolved = load("[circus]\nzorg = 1\n[watcher:one]\ncmd = sleep 1\n[other]\nx = y\n").unwrap();
+    assert_eq!(resolved.config.circus, Global::default());
+    let one = &resolved.config.watchers[0];
+    let expected = WatcherConfig::new(one.name.clone(), "/work".to_owned());
+    let expected = WatcherConfig {
+        cmd: "sleep 1".to_owned(),
+        args: json!(""),
+        env: Some(BTreeMap::new()),
+        from_file: true,
+        ..expected
+    };
+    assert_eq!(*one, expected);
+    assert_eq!(resolved.warnings, Vec::<String>::new());
+}
+
+#[test]
+fn every_fault_is_reported_with_its_place() {
+    let text = "[circus]\ncheck_delay = often\nwarmup_delay = 0.5\numask = 9\nstatsd = perhaps\n\
+                [watcher:a]\nnumprocesses = two\nshell = maybe\nstop_signal = NOSUCH\nrlimit_nofile = unlimited\n\
+                stdout_stream = x\nhooks.before_start = a.b, y\nwarmup_delay = 0.5\n";
+    assert_eq!(
+        load(text).unwrap_err(),
+        [
+            "c.ini:5: [circus] statsd: \"perhaps\" is not a boolean (yes, true, on, 1, no, false, off, 0)",
+            "c.ini:2: [circus] check_delay: \"often\" is not a number",
+            "c.ini:3: [circus] warmup_delay: \"0.5\" is not a whole number",
+            "c.ini:4: [circus] umask: \"9\" is not an octal umask up to 777",
+            "c.ini:7: [watcher:a] numprocesses: \"two\" is not a whole number",
+            "c.ini:8: [watcher:a] shell: \"maybe\" is not a boolean (yes, true, on, 1, no, false, off, 0)",
+            "c.ini:9: [watcher:a] stop_signal: \"NOSUCH\" is not a signal (a number, or a name like TERM or SIGRTMIN+1)",
+            "c.ini:10: [watcher:a] rlimit_nofile: \"unlimited\" is not a whole number (leave it empty for unlimited)",
+            "c.ini:11: [watcher:a] stdout_stream: a stream's options are written stdout_stream.OPTION or \
+             stderr_stream.OPTION, e.g. stdout_stream.filename",
+            "c.ini:12: [watcher:a] hooks.before_start: \"y\" is not a boolean",
+            "c.ini:13: [watcher:a] warmup_delay: \"0.5\" is not a whole number",
+        ]
+    );
+}
+
+#[test]
+fn a_watcher_that_contradicts_itself_is_left_out_and_the_rest_runs() {
+    let text = "[watcher:a]\nsingleton = 1\nnumprocesses = 2\n[watcher:b]\ncmd = x\ncopy_path = 1\n\
+                [watcher:c]\nmax_age = old\n[watcher:d]\nstdout_stream.class = SyslogStream\n\
+                [watcher:e]\nstdout_stream.filename = /tmp/x\nstdout_stream.max_bytes = 10k\n\
+                [watcher:f]\nvirtualenv = /venv\n[watcher:g]\ncmd = ok\n";
+    let resolved = load(text).unwrap();
+    let left: Vec<&str> = resolved.config.watchers.iter().map(|watcher| watcher.name.original()).collect();
+    assert_eq!(left, ["g"]);
+    assert_eq!(resolved.warnings.len(), 6);
+    assert_eq!(
+        resolved.warnings[0],
+        "Failed to create watcher 'a': c.ini:1: Cannot have 2 processes with a singleton  watcher"
+    );
+}
+
+#[test]
+fn watchers_are_sorted_renamed_and_keep_what_we_do_not_know() {
+    let text = "[watcher:two words]\ncmd = x\nhello = world\n[watcher:One]\ncmd = y\n[watcher:z]\nname = alpha\n\
+                [watcher:]\ncmd = nameless\n[watcher:empty]\n";
+    let watchers = watchers(text);
+    let names: Vec<&str> = watchers.iter().map(|watcher| watcher.name.original()).collect();
+    assert_eq!(names, ["", "One", "alpha", "two words"]);
+    assert_eq!(show(&watchers[3], "hello"), Some(json!("world")));
+}
+
+#[test]
+fn of_names_that_differ_in_case_the_last_is_kept() {
+    let resolved = load("[watcher:one]\ncmd = low\n[watcher:ONE]\ncmd = high\n").unwrap();
+    assert_eq!(resolved.config.watchers.len(), 1);
+    assert_eq!(resolved.config.watchers[0].cmd, "low");
+    assert_eq!(resolved.warnings.len(), 1);
+}
+
+#[test]
+fn the_environment_is_the_sections_only_unless_copied() {
+    let text = "[env]\nZ = 1\nHOME = $HOME/sub\n[env:web*, Db ]\nX = $PATH:/x\n\
+                [watcher:web1]\ncmd = x\n[watcher:Db]\ncmd = x\ncopy_env = yes\n[watcher:other]\ncmd = x\n";
+    let watchers = watchers(text);
+    assert_eq!(env(&watchers[0]), ["HOME=/home/app/sub", "PATH=/bin", "PORT=7000", "X=/bin:/x", "Z=1"]);
+    assert_eq!(env(&watchers[1]), ["HOME=/home/app/sub", "Z=1"]);
+    assert_eq!(env(&watchers[2]), ["HOME=/home/app/sub", "X=/bin:/x", "Z=1"]);
+}
+
+#[test]
+fn variables_see_raw_values() {
+    let text = "[env]\nBASE = ((circus.env.home))/b\n[env:a]\nMINE = m$HOME\nSELF = $(circus.env.base)\n\
+                [circus]\nendpoint = tcp://127.0.0.1:$(circus.env.port)\n\
+                [watcher:a]\ncmd = $(circus.env.base) $(circus.env.mine) $(circus.wid) $(circus.env.self)\n\
+                numprocesses = $(circus.env.n)\n";
+    let faults = load(text).unwrap_err();
+    assert_eq!(faults, ["c.ini:10: [watcher:a] numprocesses: \"$(circus.env.n)\" is not a whole number"]);
+    let text = text.replace("$(circus.env.n)", "2");
+    let config = load(&text).unwrap().config;
+    assert_eq!(config.circus.endpoint, "tcp://127.0.0.1:7000");
+    let a = &config.watchers[0];
+    assert_eq!(a.cmd, "/home/app/b m$HOME $(circus.wid) $(circus.env.base)");
+    assert_eq!(env(a), ["BASE=/home/app/b", "MINE=m/home/app", "SELF=$(circus.env.base)"]);
+}
+
+#[test]
+fn a_virtual_environment_goes_in_front() {
+    let text = "[watcher:a]\ncmd = x\ncopy_env = 1\nvirtualenv = /venv\nvirtualenv_py_ver = 3.12\n";
+    let a = &watchers(text)[0];
+    assert!(env(a).contains(&"PATH=/venv/bin:/bin".to_owned()), "{:?}", env(a));
+    assert!(env(a).contains(&"PYTHONPATH=/venv/lib/python3.12/site-packages".to_owned()), "{:?}", env(a));
+    assert_eq!(watchers("[watcher:a]\ncopy_env = 1\nvirtualenv = /gone\n"), []);
+}
+
+#[test]
+fn limits_streams_and_hooks() {
+    let text = "[watcher:a]\nrlimit_NOFILE = 40000\nrlimit_core =\nstdout_stream.filename = /tmp/o\n\
+                stdout_stream.max_bytes = 10\nstderr_stream.class = StdoutStream\nhooks.before_stop = a:b, true\n";
+    let a = &watchers(text)[0];
+    assert_eq!(a.rlimits, [("core".to_owned(), None), ("nofile".to_owned(), Some(40000))].into());
+    assert_eq!(show(a, "stdout_stream_conf").unwrap(), json!({"filename": "/tmp/o", "max_bytes": "10"}));
+    assert_eq!(a.stderr_stream.as_ref().unwrap().class.name(), "StdoutStream");
+    assert!(a.hooks["before_stop"].ignore_failure);
+}
+
+#[test]
+fn statsd_is_switched_on_by_its_endpoint_and_discovery_off_by_nothing() {
+    let resolved =
+        load("[circus]\nstats_endpoint = tcp://127.0.0.1:9\nmulticast_endpoint =\nendpoint_owner =\n")
+            .unwrap();
+    assert!(resolved.config.circus.statsd);
+    assert_eq!(resolved.config.circus.multicast_endpoint, None);
+    assert_eq!(resolved.warnings, ["c.ini:1: [circus] statsd is not supported yet and has no effect"]);
+}
+
+#[test]
+fn what_we_do_not_do_yet_is_said() {
+    let resolved =
+        load("[socket:web]\nport = 1\n[plugin:p]\nuse = x.Y\n[watcher:a]\ncmd = x\nuse_sockets = 1\n")
+            .unwrap();
+    assert_eq!(
+        resolved.warnings,
+        [
+            "c.ini:1: [socket:web] is not supported yet and has no effect",
+            "c.ini:3: [plugin:p] is not supported yet and has no effect",
+            "a: use_sockets is not supported yet and has no effect",
+        ]
+    );
+}
