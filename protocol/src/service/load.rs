@@ -1,0 +1,98 @@
+//! Ini sections → [`Services`]. Two steps: sort the sections by the service they are about, with its
+//! profile's keys laid underneath; then read each key. Every fault is reported, with its place.
+
+mod build;
+mod sort;
+
+use std::path::Path;
+
+use super::Services;
+use crate::ini::{Ini, Place};
+
+/// A fault in one of our sections. Shown as `file:line: [section] key: reason`.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ServiceError {
+    /// The title has not the parts it should have.
+    #[error("{place}: [{section}]: {reason}")]
+    Title {
+        /// Where.
+        place: Place,
+        /// The title.
+        section: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A key that no section of this kind has.
+    #[error("{place}: [{section}] {key}: unknown key{}", suggestion(.nearest.as_deref()))]
+    UnknownKey {
+        /// Where.
+        place: Place,
+        /// The title.
+        section: String,
+        /// The key.
+        key: String,
+        /// What was probably meant.
+        nearest: Option<String>,
+    },
+    /// A key that must be there is not.
+    #[error("{place}: [{section}] {key}: missing")]
+    Missing {
+        /// Where the section is.
+        place: Place,
+        /// The title.
+        section: String,
+        /// The key.
+        key: &'static str,
+    },
+    /// A value that does not mean what its key wants.
+    #[error("{place}: [{section}] {key}: {reason}")]
+    Value {
+        /// Where.
+        place: Place,
+        /// The title.
+        section: String,
+        /// The key.
+        key: String,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+impl ServiceError {
+    /// Where the fault stands.
+    #[must_use]
+    pub fn place(&self) -> &Place {
+        match self {
+            Self::Title { place, .. }
+            | Self::UnknownKey { place, .. }
+            | Self::Missing { place, .. }
+            | Self::Value { place, .. } => place,
+        }
+    }
+}
+
+fn suggestion(nearest: Option<&str>) -> String {
+    nearest.map(|word| format!("; did you mean `{word}`?")).unwrap_or_default()
+}
+
+impl Services {
+    /// Reads our sections; those of circus and of others are left alone. `base` is the directory that
+    /// the ini files' own names are relative to, that is, the directory they were opened from.
+    ///
+    /// # Errors
+    /// Every fault of every section.
+    pub fn from_ini(ini: &Ini, base: &Path) -> Result<Self, Vec<ServiceError>> {
+        let mut settled = ini.clone();
+        settled.settle();
+        let mut errors = Vec::new();
+        let sorted = sort::sort(&settled, &mut errors);
+        let services = build::build(&sorted, base, &mut errors);
+        // In the order of reading; the sort is stable, so files stay together and in their order.
+        let files: Vec<_> = settled.sections.iter().map(|section| section.file.clone()).collect();
+        errors.sort_by_key(|error| {
+            let place = error.place();
+            (files.iter().position(|file| *file == place.file), place.line)
+        });
+        if errors.is_empty() { Ok(services) } else { Err(errors) }
+    }
+}

@@ -1,0 +1,360 @@
+//! Sorted sections → typed services. A reader of one value never sees the others, so that every
+//! fault of a section is found in one pass.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use super::super::keys::Kind;
+use super::super::value::{self, Read};
+use super::super::variables::{self, BUILT_IN};
+use super::super::{
+    Check, ConfigFile, DEFAULT_KEEP_SECONDS, DEFAULT_MODE, Level, ListVariable, Membership, PathText, Probe,
+    ResetRule, RuleKind, Service, Services, Variables, check_root, membership, template,
+};
+use super::ServiceError;
+use super::sort::{Part, Sorted};
+use crate::ini::{Entry, Place};
+
+/// How often a probe asks when the section does not say, in seconds.
+const DEFAULT_INTERVAL: f64 = 2.0;
+
+struct Builder<'a> {
+    base: &'a Path,
+    /// What paths and commands may name, besides `${home}` of services that have one.
+    names: BTreeSet<&'a str>,
+    lists: &'a [ListVariable],
+    errors: &'a RefCell<Vec<ServiceError>>,
+}
+
+pub(super) fn build(sorted: &Sorted<'_>, base: &Path, errors: &mut Vec<ServiceError>) -> Services {
+    let found = RefCell::new(Vec::new());
+    let lists: Vec<ListVariable> =
+        of_kind(sorted, Kind::List).filter_map(|part| list(part, &found)).collect();
+    let names = BUILT_IN.into_iter().chain(lists.iter().map(|list| list.name.as_str())).collect();
+    let builder = Builder { base, names, lists: &lists, errors: &found };
+    let mut services: Vec<Service> = Vec::new();
+    for part in &sorted.parts {
+        let known = services.iter().any(|service| service.name.to_lowercase() == part.service.to_lowercase());
+        if part.kind != Kind::List && !known {
+            services.push(builder.service(&part.service, sorted));
+        }
+    }
+    errors.append(&mut found.into_inner());
+    Services { services, lists, warnings: sorted.warnings.clone() }
+}
+
+fn of_kind<'s, 'a>(sorted: &'s Sorted<'a>, kind: Kind) -> impl Iterator<Item = &'s Part<'a>> {
+    sorted.parts.iter().filter(move |part| part.kind == kind)
+}
+
+/// Reads a key; a fault is noted and counts as absent.
+fn read<T>(
+    part: &Part<'_>,
+    key: &str,
+    errors: &RefCell<Vec<ServiceError>>,
+    reader: impl Fn(&str) -> Read<T>,
+) -> Option<T> {
+    let entry = entry(part, key)?;
+    match reader(&entry.value) {
+        Ok(value) => Some(value),
+        Err(reason) => {
+            fault(part, entry, key, reason, errors);
+            None
+        }
+    }
+}
+
+fn entry<'a>(part: &Part<'a>, key: &str) -> Option<&'a Entry> {
+    part.entries.iter().find(|(mine, _)| *mine == key).map(|(_, entry)| *entry)
+}
+
+fn fault(part: &Part<'_>, entry: &Entry, key: &str, reason: String, errors: &RefCell<Vec<ServiceError>>) {
+    let (place, section) = (entry.place(), part.title.clone());
+    errors.borrow_mut().push(ServiceError::Value { place, section, key: key.to_owned(), reason });
+}
+
+fn list(part: &Part<'_>, errors: &RefCell<Vec<ServiceError>>) -> Option<ListVariable> {
+    if !membership::is_name(&part.service) || variables::is_identity(&part.service) {
+        let reason = format!("{:?} cannot be the name of a list", part.service);
+        errors.borrow_mut().push(ServiceError::Title {
+            place: part.place.clone(),
+            section: part.title.clone(),
+            reason,
+        });
+        return None;
+    }
+    let item = |text: &str| variables::check_item(text).map(|()| text.to_owned());
+    Some(ListVariable {
+        name: part.service.clone(),
+        item: read(part, "item", errors, item).unwrap_or_else(|| "{address}".into()),
+        separator: read(part, "separator", errors, value::separator).unwrap_or_else(|| ",".into()),
+        select: read(part, "select", errors, value::select).unwrap_or_default(),
+        exclude_self_when_joining: read(part, "exclude_self_when", errors, value::exclude_self)
+            .unwrap_or(false),
+        place: part.place.clone(),
+    })
+}
+
+impl Builder<'_> {
+    fn service(&self, name: &str, sorted: &Sorted<'_>) -> Service {
+        let same = |part: &&Part<'_>| part.service.to_lowercase() == name.to_lowercase();
+        let own = of_kind(sorted, Kind::Service).find(same);
+        let home = own.and_then(|part| self.home(part));
+        let configs: Vec<ConfigFile> = of_kind(sorted, Kind::Config)
+            .filter(same)
+            .filter_map(|part| self.config(part, home.as_ref()))
+            .collect();
+        let probes =
+            of_kind(sorted, Kind::Probe).filter(same).filter_map(|part| self.probe(part, home.is_some()));
+        let resets =
+            of_kind(sorted, Kind::Reset).filter(same).filter_map(|part| self.reset(part, home.as_ref()));
+        let place = sorted.parts.iter().find(same).map(|part| part.place.clone());
+        let service = Service {
+            name: name.to_owned(),
+            start_order: self.option(own, "start_order", value::start_order),
+            after: self.option(own, "after", value::dependencies),
+            cluster_after: self.option(own, "cluster_after", value::dependencies),
+            conflicts: self.option(own, "conflicts", value::names),
+            ports: self.option(own, "ports", value::ports),
+            configure_while_running: self.option(own, "configure_while_running", value::while_running),
+            remove_before_start: self.stale_files(own, home.as_ref()),
+            probes: probes.collect(),
+            resets: resets.collect(),
+            place: place.unwrap_or(Place { file: "".into(), line: 0 }),
+            configs,
+            home,
+        };
+        self.same_targets(&service);
+        service
+    }
+
+    fn option<T: Default>(&self, part: Option<&Part<'_>>, key: &str, reader: impl Fn(&str) -> Read<T>) -> T {
+        part.and_then(|part| read(part, key, self.errors, reader)).unwrap_or_default()
+    }
+
+    /// A key that must be there.
+    fn required<T>(&self, part: &Part<'_>, key: &'static str, reader: impl Fn(&str) -> Read<T>) -> Option<T> {
+        if entry(part, key).is_none() {
+            let (place, section) = (part.place.clone(), part.title.clone());
+            self.errors.borrow_mut().push(ServiceError::Missing { place, section, key });
+        }
+        read(part, key, self.errors, reader)
+    }
+
+    /// Checks placeholders and their names; the values come later.
+    fn check_names(&self, text: &str, home: bool) -> Read<()> {
+        let lookup = |name: &str| (self.names.contains(name) || (home && name == "home")).then_some("");
+        match template::substitute(text, lookup) {
+            Ok(_) => Ok(()),
+            Err(problems) => {
+                let known: Vec<&str> = self.names.iter().copied().chain(home.then_some("home")).collect();
+                Err(format!("{:?}: {}; known: {}", text, template::describe(&problems), known.join(" ")))
+            }
+        }
+    }
+
+    /// The directory of the ini file that an entry stands in.
+    fn beside(&self, entry: &Entry, text: &str) -> String {
+        let directory = Path::new(&*entry.place().file).parent().map(Path::to_path_buf).unwrap_or_default();
+        self.base.join(directory).join(text).display().to_string()
+    }
+
+    fn home(&self, part: &Part<'_>) -> Option<PathText> {
+        let entry = entry(part, "home")?;
+        let text = read(part, "home", self.errors, |text| {
+            self.check_names(text, false)?;
+            absolute(self.beside(entry, text), "the ini file's own name")
+        })?;
+        Some(PathText { text, place: entry.place() })
+    }
+
+    /// A path that is absolute, or below the service's home.
+    fn path(&self, part: &Part<'_>, key: &'static str, home: Option<&PathText>) -> Option<PathText> {
+        let text = self.required(part, key, |text| self.below_home(text, home))?;
+        Some(PathText { text, place: entry(part, key)?.place() })
+    }
+
+    fn below_home(&self, text: &str, home: Option<&PathText>) -> Read<String> {
+        self.check_names(text, home.is_some())?;
+        let begins_absolute = text.starts_with('/') || text.starts_with("${home}/");
+        match home {
+            Some(_) if !begins_absolute => absolute(format!("${{home}}/{text}"), "the home"),
+            _ => absolute(text.to_owned(), "the service's `home`, which is not set"),
+        }
+    }
+
+    fn config(&self, part: &Part<'_>, home: Option<&PathText>) -> Option<ConfigFile> {
+        let target = self.path(part, "target", home);
+        let template = self.required(part, "template", |text| {
+            self.check_names(text, home.is_some())?;
+            let begins_absolute = text.starts_with('/') || text.starts_with("${home}/");
+            match entry(part, "template") {
+                Some(entry) if !begins_absolute => {
+                    absolute(self.beside(entry, text), "the ini file's own name")
+                }
+                _ => Ok(text.to_owned()),
+            }
+        });
+        let mode = read(part, "mode", self.errors, value::mode).unwrap_or(DEFAULT_MODE);
+        let owner = read(part, "owner", self.errors, value::owner);
+        let strip = read(part, "strip", self.errors, value::boolean).unwrap_or(true);
+        let template = PathText { text: template?, place: entry(part, "template")?.place() };
+        let (label, place) = (part.label.clone(), part.place.clone());
+        Some(ConfigFile { label, template, target: target?, mode, owner, strip, place })
+    }
+
+    fn stale_files(&self, part: Option<&Part<'_>>, home: Option<&PathText>) -> Vec<PathText> {
+        let Some(part) = part else { return Vec::new() };
+        let Some(entry) = entry(part, "remove_before_start") else { return Vec::new() };
+        let files = read(part, "remove_before_start", self.errors, |text| {
+            value::list(text).map(|item| self.below_home(item, home)).collect::<Read<Vec<String>>>()
+        });
+        let files = files.unwrap_or_default();
+        files.into_iter().map(|text| PathText { text, place: entry.place() }).collect()
+    }
+
+    fn probe(&self, part: &Part<'_>, home: bool) -> Option<Probe> {
+        let level = self.level(part);
+        let checks = self.checks(part, home);
+        if !["tcp", "http", "exec", "log", "pid_alive"].iter().any(|key| entry(part, key).is_some()) {
+            let reason = "asks nothing; give it one of tcp, http, exec, log, pid_alive".to_owned();
+            self.title_fault(part, reason);
+        }
+        let lonely = [
+            ("status", "http"),
+            ("body", "http"),
+            ("output", "exec"),
+            ("pattern", "log"),
+            ("log", "pattern"),
+        ];
+        for (key, partner) in lonely {
+            if let Some(found) = entry(part, key)
+                && entry(part, partner).is_none()
+            {
+                fault(part, found, key, format!("means something only beside `{partner}`"), self.errors);
+            }
+        }
+        let interval = read(part, "interval", self.errors, value::seconds).unwrap_or(DEFAULT_INTERVAL);
+        let timeout = read(part, "timeout", self.errors, value::patience).flatten();
+        let on_timeout = self.option(Some(part), "on_timeout", value::on_timeout);
+        Some(Probe { level: level?, checks, interval, timeout, on_timeout, place: part.place.clone() })
+    }
+
+    fn level(&self, part: &Part<'_>) -> Option<Level> {
+        match value::level(&part.label) {
+            Ok(level) => Some(level),
+            Err(reason) => {
+                self.title_fault(part, reason);
+                None
+            }
+        }
+    }
+
+    fn checks(&self, part: &Part<'_>, home: bool) -> Vec<Check> {
+        let text = |key: &str| {
+            read(part, key, self.errors, |text| {
+                self.check_names(text, home)?;
+                Ok(text.to_owned())
+            })
+        };
+        let plain = |key: &str| entry(part, key).map(|entry| entry.value.clone());
+        let http = text("http").map(|url| Check::Http {
+            url,
+            status: read(part, "status", self.errors, value::statuses).unwrap_or_else(|| vec![200]),
+            body: plain("body"),
+        });
+        let exec = text("exec").map(|command| Check::Exec { command, output: plain("output") });
+        let log = text("log").zip(plain("pattern")).map(|(file, pattern)| Check::Log { file, pattern });
+        let alive = read(part, "pid_alive", self.errors, value::seconds).map(Check::PidAlive);
+        [text("tcp").map(Check::Tcp), http, exec, log, alive].into_iter().flatten().collect()
+    }
+
+    fn reset(&self, part: &Part<'_>, home: Option<&PathText>) -> Option<ResetRule> {
+        let (word, label) = part.label.split_once(':').unwrap_or((&part.label, ""));
+        let kind = match word {
+            "data" => Some(RuleKind::Data),
+            "log" => Some(RuleKind::Log),
+            _ => {
+                self.title_fault(part, format!("{word:?} is neither `data` nor `log`"));
+                None
+            }
+        };
+        let root = self.root(part, home);
+        let delete: Vec<_> = self.option(Some(part), "delete", value::globs);
+        let truncate: Vec<_> = self.option(Some(part), "truncate", value::globs);
+        if entry(part, "delete").is_none() && entry(part, "truncate").is_none() {
+            self.title_fault(part, "resets nothing; give it `delete` or `truncate`".into());
+        }
+        let keep: Vec<_> = self.option(Some(part), "keep", value::globs);
+        let require_dirs = self.option(Some(part), "require_dirs", value::directories);
+        let scope = self.option(Some(part), "scope", value::scope);
+        let keep_seconds =
+            read(part, "keep_seconds", self.errors, value::seconds).unwrap_or(DEFAULT_KEEP_SECONDS);
+        let (kind, label, root) = (kind?, label.to_owned(), root?);
+        let place = part.place.clone();
+        Some(ResetRule {
+            kind,
+            label,
+            root,
+            delete,
+            truncate,
+            keep,
+            require_dirs,
+            scope,
+            keep_seconds,
+            place,
+        })
+    }
+
+    /// A root is checked with made-up values for its variables; the real ones are checked again.
+    fn root(&self, part: &Part<'_>, home: Option<&PathText>) -> Option<PathText> {
+        let text = self.required(part, "root", |text| {
+            self.check_names(text, home.is_some())?;
+            let address = "192.0.2.1".to_owned();
+            let example = Membership {
+                identifier: 1,
+                cluster: vec![address.clone()],
+                address,
+                ..Membership::default()
+            };
+            let variables = Variables::for_paths(&example, self.lists);
+            let home = home.and_then(|home| variables.substitute(&home.text).ok()).unwrap_or_default();
+            let path = variables.with("home", &home).substitute(text).unwrap_or_default();
+            check_root(Path::new(&path)).map_err(|refusal| refusal.to_string())?;
+            Ok(text.to_owned())
+        })?;
+        Some(PathText { text, place: entry(part, "root")?.place() })
+    }
+
+    fn same_targets(&self, service: &Service) {
+        for (index, config) in service.configs.iter().enumerate() {
+            let earlier =
+                service.configs.iter().take(index).find(|other| other.target.text == config.target.text);
+            if let Some(earlier) = earlier {
+                self.errors.borrow_mut().push(ServiceError::Value {
+                    place: config.target.place.clone(),
+                    section: format!("config:{}:{}", service.name, config.label),
+                    key: "target".into(),
+                    reason: format!("{:?} is also the target of `{}`", config.target.text, earlier.label),
+                });
+            }
+        }
+    }
+
+    fn title_fault(&self, part: &Part<'_>, reason: String) {
+        let (place, section) = (part.place.clone(), part.title.clone());
+        self.errors.borrow_mut().push(ServiceError::Title { place, section, reason });
+    }
+}
+
+/// Accepts an absolute path that does not climb.
+fn absolute(text: String, relative_to: &str) -> Read<String> {
+    if !(text.starts_with('/') || text.starts_with("${home}")) {
+        return Err(format!("{text:?} is relative to {relative_to}; write it from `/` on"));
+    }
+    if text.split('/').any(|part| part == "..") {
+        return Err(format!("{text:?} has `..` in it; write where it leads"));
+    }
+    Ok(text)
+}
