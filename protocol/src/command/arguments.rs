@@ -52,7 +52,7 @@ impl<'a> Arguments<'a> {
     }
 
     /// `key in properties`.
-    fn contains(&self, key: &str) -> Result<bool, Refusal> {
+    pub(super) fn contains(&self, key: &str) -> Result<bool, Refusal> {
         match self.properties {
             Value::Object(map) => Ok(map.contains_key(key)),
             Value::Array(items) => Ok(items.iter().any(|item| item.as_str() == Some(key))),

@@ -9,6 +9,10 @@ use crate::reply::Refusal;
 
 /// The arguments of `start`, `stop` and `restart`.
 pub(super) fn selection(arguments: &Arguments<'_>) -> Result<Selection, Refusal> {
+    if arguments.contains("name")? {
+        // What is no object cannot be asked for the rest, which is what circus complains about.
+        arguments.get("name")?;
+    }
     let name = arguments.find_name()?;
     // circus does not look at `match` when there is nothing to match.
     let matching = if name.is_some() { matching(arguments)? } else { Match::default() };

@@ -56,8 +56,10 @@ pub(super) fn set(arguments: &Arguments<'_>) -> Result<Set, Refusal> {
 
 /// The arguments of `incr` and `decr`.
 pub(super) fn adjust(arguments: &Arguments<'_>) -> Result<Adjust, Refusal> {
+    arguments.require(&["name"])?;
+    let nb = arguments.get("nb")?;
     let name = arguments.required_name(&[])?;
-    let nb = match arguments.get("nb")? {
+    let nb = match nb {
         None => 1,
         Some(value) => match integer(value) {
             Some(nb) => nb,

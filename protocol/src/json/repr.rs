@@ -10,6 +10,11 @@ const LARGE: i32 = 16;
 /// Below this exponent Python writes floats as `1e-05`.
 const SMALL: i32 = -4;
 
+/// With fewer digits no float lies between two texts of that length.
+const TIE_PLACES: usize = 15;
+/// More decimal places than any float has.
+const EXACT_PLACES: usize = 770;
+
 /// `repr(value)` of a float: the shortest text that reads back as the same float.
 #[must_use]
 pub fn float_repr(value: f64) -> String {
@@ -19,18 +24,44 @@ pub fn float_repr(value: f64) -> String {
     if value.is_infinite() {
         return if value > 0.0 { "inf".to_owned() } else { "-inf".to_owned() };
     }
-    // The plain form is right for all but the very large and very small.
-    let exponential = format!("{value:e}");
+    let exponential = even_on_tie(value, format!("{value:e}"));
     let Some((digits, exponent)) = exponential.split_once('e') else { return exponential };
     let exponent: i32 = exponent.parse().unwrap_or_default();
+    let (sign, digits) = digits.strip_prefix('-').map_or(("", digits), |digits| ("-", digits));
     if !(SMALL..LARGE).contains(&exponent) {
-        let sign = if exponent < 0 { '-' } else { '+' };
-        let exponent = exponent.unsigned_abs();
-        format!("{digits}e{sign}{exponent:02}")
-    } else {
-        let plain = format!("{value}");
-        if plain.contains('.') { plain } else { plain + ".0" }
+        let direction = if exponent < 0 { '-' } else { '+' };
+        return format!("{sign}{digits}e{direction}{:02}", exponent.unsigned_abs());
     }
+    let digits = digits.replace('.', "");
+    if exponent < 0 {
+        let zeros = usize::try_from(-exponent - 1).unwrap_or_default();
+        return format!("{sign}0.{}{digits}", "0".repeat(zeros));
+    }
+    let point = usize::try_from(exponent).unwrap_or_default() + 1;
+    match digits.split_at_checked(point) {
+        Some((whole, "")) => format!("{sign}{whole}.0"),
+        Some((whole, fraction)) => format!("{sign}{whole}.{fraction}"),
+        None => format!("{sign}{digits}{}.0", "0".repeat(point - digits.len())),
+    }
+}
+
+/// A float may lie exactly between two equally short texts; Python then takes the even digit, Rust the
+/// larger one. It needs as many digits as a float has, so that most floats are not looked at twice.
+fn even_on_tie(value: f64, exponential: String) -> String {
+    let Some((digits, exponent)) = exponential.split_once('e') else { return exponential };
+    let places = digits.bytes().filter(u8::is_ascii_digit).count();
+    let Some(last) = digits.chars().last().and_then(|last| last.to_digit(10)) else { return exponential };
+    if places < TIE_PLACES || last.is_multiple_of(2) {
+        return exponential;
+    }
+    let exact = format!("{value:.EXACT_PLACES$e}");
+    let Some((exact, _)) = exact.split_once('e') else { return exponential };
+    let Some((head, tail)) = exact.split_at_checked(digits.len()) else { return exponential };
+    if !tail.starts_with('5') || tail.bytes().skip(1).any(|byte| byte != b'0') {
+        return exponential;
+    }
+    let even = if head == digits { last + 1 } else { last - 1 };
+    format!("{}{even}e{exponent}", digits.get(..digits.len() - 1).unwrap_or_default())
 }
 
 /// `repr(text)`.
