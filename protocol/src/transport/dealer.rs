@@ -1,0 +1,90 @@
+//! DEALER: asks one ROUTER without waiting for answers, and stays connected to it.
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use super::limits::LinkOptions;
+use super::link::{ConnectError, Link, LinkEvent, Notice};
+use super::peer::{PeerSender, SendError};
+use crate::endpoint::Endpoint;
+use crate::zmtp::socket::SocketType;
+
+/// A connecting DEALER socket. Dropping it closes it in the background; [`Dealer::close`] waits.
+#[derive(Debug)]
+pub struct Dealer {
+    notices: mpsc::Receiver<Notice>,
+    sender: Option<PeerSender>,
+    task: JoinHandle<()>,
+}
+
+impl Dealer {
+    /// Begins to connect, and goes on until the socket is closed. Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// The endpoint names nothing one could connect to.
+    pub fn connect(endpoint: Endpoint, options: LinkOptions) -> Result<Self, ConnectError> {
+        let (link, notices) = Link::new(endpoint, SocketType::Dealer, options, None)?;
+        Ok(Self { notices, sender: None, task: tokio::spawn(link.run()) })
+    }
+
+    /// The next thing that happens. Cancelling it loses nothing.
+    pub async fn recv(&mut self) -> LinkEvent {
+        match self.notices.recv().await {
+            Some(notice) => self.note(notice),
+            // The task lives as long as this; only a runtime that ends stops it.
+            None => core::future::pending().await,
+        }
+    }
+
+    /// What has happened already, without waiting for more.
+    pub fn try_recv(&mut self) -> Option<LinkEvent> {
+        let notice = self.notices.try_recv().ok()?;
+        Some(self.note(notice))
+    }
+
+    fn note(&mut self, notice: Notice) -> LinkEvent {
+        match notice {
+            Notice::Up { sender, peer } => {
+                self.sender = Some(sender);
+                LinkEvent::Connected { peer }
+            }
+            Notice::Down { reason, again_in } => {
+                self.sender = None;
+                LinkEvent::Disconnected { reason, again_in }
+            }
+            Notice::Message { frames, charge } => {
+                drop(charge);
+                LinkEvent::Message(frames)
+            }
+        }
+    }
+
+    /// Sends on the present connection; never waits. What was sent when a connection breaks may be
+    /// lost, and is not repeated on the next one: only the caller knows whether that would be right.
+    ///
+    /// # Errors
+    /// [`Dealer::recv`] has not told of a connection, or it is gone again, or too much waits.
+    pub fn send(&self, frames: Vec<Bytes>) -> Result<(), SendError> {
+        self.sender.as_ref().ok_or(SendError::Gone)?.send(frames)
+    }
+
+    /// Whether [`Dealer::recv`] has told of a connection that has not ended since.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        self.sender.is_some()
+    }
+
+    /// The sending half of the present connection, for other tasks.
+    #[must_use]
+    pub fn sender(&self) -> Option<PeerSender> {
+        self.sender.clone()
+    }
+
+    /// Waits until what is queued has left, or for the linger time.
+    pub async fn close(self) {
+        let Self { notices, sender, task } = self;
+        drop((notices, sender));
+        let _ = task.await;
+    }
+}
