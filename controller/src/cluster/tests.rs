@@ -1,0 +1,468 @@
+//! A scripted world: nodes that answer, refuse, hang and vanish, in simulated time.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use circus_protocol::endpoint::Endpoint;
+use proptest::prelude::*;
+use serde_json::{Map, Value, json};
+
+use super::answer::Request;
+use super::node::NodeId;
+use super::plan::Plan;
+use super::run::CLEANUP_TIME;
+use super::{Cluster, Effect, Input};
+use crate::inventory::{Inventory, NodeSpec};
+use crate::outcome::{NodeOutcome, NodeState, Operation, Progress};
+
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+fn ms(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+/// How a node behaves.
+#[derive(Debug, Clone)]
+struct Script {
+    /// Connections are refused so, if at all.
+    refuses: Option<&'static str>,
+    /// Nobody answers a connection.
+    dark: bool,
+    latency: Duration,
+    rs: bool,
+    /// Own commands are refused until then.
+    busy_until: Duration,
+    /// These are never answered.
+    mute: Vec<&'static str>,
+    /// The connection breaks instead of the answer to message number n.
+    breaks_at: Vec<usize>,
+    watchers: Vec<(String, String)>,
+    /// These never come up.
+    broken: Vec<&'static str>,
+    received: Vec<Request>,
+    count: usize,
+}
+
+impl Default for Script {
+    fn default() -> Self {
+        let watchers = [("Web", "active"), ("db", "stopped"), ("circusd-stats", "active")];
+        Self {
+            refuses: None,
+            dark: false,
+            latency: ms(2),
+            rs: false,
+            busy_until: Duration::ZERO,
+            mute: Vec::new(),
+            breaks_at: Vec::new(),
+            watchers: watchers.iter().map(|(n, s)| ((*n).to_owned(), (*s).to_owned())).collect(),
+            broken: Vec::new(),
+            received: Vec::new(),
+            count: 0,
+        }
+    }
+}
+
+fn error(errno: i64, reason: &str) -> Value {
+    json!({"status": "error", "errno": errno, "reason": reason, "tb": null, "time": 1.5})
+}
+
+impl Script {
+    fn answer(&mut self, now: Duration, request: &Request) -> Value {
+        let name = request.properties.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
+        match request.command.as_str() {
+            "hello" if self.rs => {
+                json!({"status": "ok", "version": "0.1.0", "extensions": ["configure", "reset"]})
+            }
+            "status" if name.is_empty() => {
+                let statuses: Map<String, Value> =
+                    self.watchers.iter().map(|(n, s)| (n.clone(), json!(s))).collect();
+                json!({"status": "ok", "statuses": statuses})
+            }
+            "start" | "stop" if now < self.busy_until => {
+                error(5, "arbiter is already running watcher_stop command")
+            }
+            "start" => self.set(|n| n == name, "active"),
+            "stop" if request.properties["match"] == "regex" => {
+                let pattern = regex_of(&name);
+                self.set(|n| pattern.contains(&n.to_lowercase()), "stopped")
+            }
+            "stop" => self.set(|n| n == name, "stopped"),
+            "reload" => json!({"status": "ok"}),
+            "stats" if name.is_empty() => json!({"status": "ok", "infos": {"Web": {"17": {"cpu": 0.5}}}}),
+            other => error(2, &format!("unknown command: '{other}'")),
+        }
+    }
+
+    fn set(&mut self, which: impl Fn(&str) -> bool, state: &str) -> Value {
+        for (name, now) in &mut self.watchers {
+            if which(name) && !self.broken.contains(&name.as_str()) {
+                state.clone_into(now);
+            }
+        }
+        json!({"status": "ok"})
+    }
+}
+
+/// The names of an alternation.
+fn regex_of(pattern: &str) -> Vec<String> {
+    let inner = pattern.strip_prefix("(?:").and_then(|p| p.strip_suffix(")$")).unwrap();
+    inner.split('|').map(|n| n.replace('\\', "")).collect()
+}
+
+/// The cluster and the scripts, joined by a queue of things to come.
+struct World {
+    cluster: Cluster,
+    scripts: Vec<Script>,
+    now: Duration,
+    coming: BTreeMap<(Duration, u64), Input>,
+    open: Vec<bool>,
+    ended: Vec<NodeOutcome>,
+    notes: Vec<String>,
+    most_active: usize,
+    serial: u64,
+}
+
+fn inventory(n: usize, from_range: bool) -> Inventory {
+    let node = |i: usize| NodeSpec {
+        name: format!("n{i}"),
+        address: format!("127.0.0.{i}"),
+        endpoint: Endpoint::Ipc(format!("/n{i}")),
+        from_range,
+    };
+    Inventory { nodes: (1..=n).map(node).collect(), spec: String::new() }
+}
+
+impl World {
+    fn new(scripts: Vec<Script>, from_range: bool) -> Self {
+        let n = scripts.len();
+        Self {
+            cluster: Cluster::new(&inventory(n, from_range), "5e55".to_owned()),
+            scripts,
+            now: Duration::ZERO,
+            coming: BTreeMap::new(),
+            open: vec![false; n],
+            ended: Vec::new(),
+            notes: Vec::new(),
+            most_active: 0,
+            serial: 0,
+        }
+    }
+
+    fn at(&self, id: NodeId) -> usize {
+        let name = &self.cluster.node(id).unwrap().name;
+        name[1..].parse::<usize>().unwrap() - 1
+    }
+
+    fn later(&mut self, after: Duration, input: Input) {
+        self.serial += 1;
+        self.coming.insert((self.now + after, self.serial), input);
+    }
+
+    fn drop_coming(&mut self, id: NodeId) {
+        self.coming.retain(|_, input| match input {
+            Input::Opened { node } | Input::Lost { node, .. } | Input::Received { node, .. } => *node != id,
+            Input::Tick => true,
+        });
+    }
+
+    fn perform(&mut self, effects: Vec<Effect>) {
+        for effect in effects {
+            match effect {
+                Effect::Open { node } => self.open(node),
+                Effect::Send { node, payload } => self.deliver(node, &payload),
+                Effect::Close { node } => {
+                    let at = self.at(node);
+                    self.open[at] = false;
+                    self.drop_coming(node);
+                }
+                Effect::Report(Progress::Note { text, .. }) => self.notes.push(text),
+                Effect::Report(Progress::Started { .. } | Progress::Finished(_)) => {}
+                Effect::Ended { outcome, .. } => self.ended.push(*outcome),
+            }
+        }
+        let active =
+            self.cluster.nodes.iter().filter(|n| n.run.as_ref().is_some_and(super::Run::is_active)).count();
+        self.most_active = self.most_active.max(active);
+    }
+
+    fn open(&mut self, node: NodeId) {
+        let at = self.at(node);
+        let script = &self.scripts[at];
+        if script.dark {
+            return;
+        }
+        let latency = script.latency;
+        match script.refuses {
+            Some(reason) => self.later(latency, Input::Lost { node, reason: reason.to_owned() }),
+            None => {
+                self.open[at] = true;
+                self.later(latency, Input::Opened { node });
+            }
+        }
+    }
+
+    fn deliver(&mut self, node: NodeId, payload: &[u8]) {
+        let at = self.at(node);
+        assert!(self.open[at], "sent to a node without a connection");
+        let message: Value = serde_json::from_slice(payload).unwrap();
+        let request = Request::new(message["command"].as_str().unwrap(), message["properties"].clone());
+        let (now, script) = (self.now, &mut self.scripts[at]);
+        script.received.push(request.clone());
+        script.count += 1;
+        let latency = script.latency;
+        if script.breaks_at.contains(&script.count) {
+            self.open[at] = false;
+            return self.later(latency, Input::Lost { node, reason: "connection reset by peer".to_owned() });
+        }
+        if script.mute.contains(&request.command.as_str()) {
+            return;
+        }
+        let mut answer = script.answer(now, &request);
+        answer["id"] = message["id"].clone();
+        self.later(latency, Input::Received { node, payload: answer.to_string().into_bytes() });
+    }
+
+    fn run(&mut self, operation: Operation, parallel: usize) -> Vec<NodeOutcome> {
+        let members = self.cluster.nodes.iter().map(|n| n.spec.address.clone()).collect();
+        let plan = Plan { operation, timeout: TIMEOUT, members, services: None };
+        self.ended.clear();
+        let effects = self.cluster.begin(self.now, plan, parallel, None);
+        self.perform(effects);
+        let mut steps = 0;
+        while !self.cluster.is_finished() {
+            steps += 1;
+            assert!(steps < 100_000, "does not settle");
+            let next = self.coming.first_key_value().map(|(key, _)| *key);
+            let deadline = self.cluster.next_deadline();
+            let input = match (next, deadline) {
+                (Some(key), deadline) if deadline.is_none_or(|d| key.0 <= d) => {
+                    self.now = self.now.max(key.0);
+                    self.coming.remove(&key).unwrap()
+                }
+                (_, Some(deadline)) => {
+                    self.now = self.now.max(deadline);
+                    Input::Tick
+                }
+                (_, None) => panic!("nothing will ever happen"),
+            };
+            let effects = self.cluster.step(self.now, input);
+            self.perform(effects);
+        }
+        let rows = self.cluster.take_rows();
+        assert_eq!(rows.len(), self.ended.len(), "one row for each end");
+        rows
+    }
+
+    fn commands(&self, at: usize) -> Vec<String> {
+        self.scripts[at].received.iter().map(Request::describe).collect()
+    }
+}
+
+/// One node, one operation: its row.
+fn alone(script: Script, operation: Operation) -> (NodeOutcome, World) {
+    let mut world = World::new(vec![script], false);
+    let row = world.run(operation, 8).remove(0);
+    (row, world)
+}
+
+fn status() -> Operation {
+    Operation::Status { names: vec![] }
+}
+
+fn start() -> Operation {
+    Operation::Start { names: vec![] }
+}
+
+#[test]
+fn a_stock_node_starts_what_is_stopped_and_nothing_else() {
+    let (row, world) = alone(Script::default(), start());
+    assert_eq!((row.state, row.reason.as_str()), (NodeState::Done, ""));
+    assert_eq!(row.data, json!({"watchers": {"Web": "active", "db": "active"}}));
+    assert_eq!(row.daemon.as_deref(), Some("circusd"));
+    // hello, the look for leftovers, then the operation.
+    assert_eq!(world.commands(0), ["hello", "status", "status", "start db", "status"]);
+    let sent = &world.scripts[0].received[3];
+    assert_eq!(sent.properties, json!({"name": "db", "match": "simple", "waiting": true}));
+}
+
+#[test]
+fn what_was_learnt_on_a_connection_is_not_asked_again() {
+    let mut world = World::new(vec![Script::default()], false);
+    world.run(status(), 8);
+    let row = world.run(status(), 8).remove(0);
+    assert_eq!(row.state, NodeState::Done);
+    assert_eq!(world.commands(0), ["hello", "status", "status", "status"]);
+}
+
+#[test]
+fn a_connection_lost_between_two_operations_is_made_anew_and_greeted_again() {
+    let mut world = World::new(vec![Script { breaks_at: vec![4], ..Script::default() }], false);
+    world.run(status(), 8);
+    let row = world.run(start(), 8).remove(0);
+    assert_eq!(row.state, NodeState::Done, "{row:?}");
+    assert_eq!(
+        world.commands(0),
+        ["hello", "status", "status", "status", "hello", "status", "status", "start db", "status"]
+    );
+}
+
+#[test]
+fn several_watchers_are_stopped_by_one_command() {
+    let mut script = Script::default();
+    script.watchers[1].1 = "active".to_owned();
+    let (row, world) = alone(script, Operation::Stop { names: vec![] });
+    assert_eq!(
+        (row.state, &row.data),
+        (NodeState::Done, &json!({"watchers": {"Web": "stopped", "db": "stopped"}}))
+    );
+    assert_eq!(world.commands(0)[3], "stop (?:web|db)$");
+    assert_eq!(world.scripts[0].watchers[2].1, "active", "circus' own helper goes on");
+}
+
+#[test]
+fn nothing_to_do_is_unchanged() {
+    let (row, _) = alone(Script::default(), Operation::Start { names: vec!["web".to_owned()] });
+    assert_eq!((row.state, row.reason.as_str()), (NodeState::Unchanged, "already active"));
+}
+
+#[test]
+fn a_watcher_that_does_not_come_up_is_a_failure() {
+    let (row, _) = alone(Script { broken: vec!["db"], ..Script::default() }, start());
+    assert_eq!((row.state, row.reason.as_str()), (NodeState::Failed, "db: stopped again; its log says why"));
+}
+
+#[test]
+fn an_unknown_name_is_refused_before_anything_is_sent() {
+    let (row, world) = alone(Script::default(), Operation::Stop { names: vec!["wob".to_owned()] });
+    assert_eq!(row.state, NodeState::Refused);
+    assert_eq!(row.reason, "no watcher named wob; it has Web, db, circusd-stats");
+    assert_eq!(world.commands(0).last().unwrap(), "status");
+}
+
+#[test]
+fn a_busy_node_is_asked_again() {
+    let (row, world) = alone(Script { busy_until: ms(700), ..Script::default() }, start());
+    assert_eq!(row.state, NodeState::Done);
+    assert!(row.elapsed >= ms(700) && row.elapsed < ms(1500), "{:?}", row.elapsed);
+    assert_eq!(world.notes.len(), 1, "said once: {:?}", world.notes);
+}
+
+#[test]
+fn a_node_that_stays_busy_times_out_with_its_own_words() {
+    let (row, _) = alone(Script { busy_until: ms(60_000), ..Script::default() }, start());
+    assert_eq!(row.state, NodeState::TimedOut);
+    assert_eq!(row.reason, "busy for 5 s: arbiter is already running watcher_stop command");
+}
+
+#[test]
+fn reasons_are_precise() {
+    let refused = Script { refuses: Some("connection refused"), ..Script::default() };
+    let dark = Script { dark: true, ..Script::default() };
+    let mute = Script { mute: vec!["hello"], ..Script::default() };
+    let hung = Script { mute: vec!["start"], ..Script::default() };
+    let broken = Script { breaks_at: vec![4], ..Script::default() };
+    let mut world = World::new(vec![refused, dark, mute, hung, broken], false);
+    let rows = world.run(start(), 8);
+    let told: Vec<(NodeState, &str)> = rows.iter().map(|r| (r.state, r.reason.as_str())).collect();
+    assert_eq!(
+        told,
+        [
+            (NodeState::Unreachable, "connection refused"),
+            (NodeState::Unreachable, "no connection within 5 s"),
+            (NodeState::TimedOut, "no answer within 5 s"),
+            (NodeState::TimedOut, "no answer to start db within 5 s"),
+            (
+                NodeState::Failed,
+                "connection lost during start db, which may have been done or not: connection reset by peer"
+            ),
+        ]
+    );
+}
+
+#[test]
+fn a_node_of_a_range_is_absent_until_it_was_seen() {
+    let mut world = World::new(vec![Script { refuses: Some("no route to host"), ..Script::default() }], true);
+    assert_eq!(world.run(status(), 8)[0].state, NodeState::Absent);
+    world.scripts[0].refuses = None;
+    assert_eq!(world.run(status(), 8)[0].state, NodeState::Done);
+    world.scripts[0].refuses = Some("no route to host");
+    world.scripts[0].breaks_at = vec![world.scripts[0].count + 1];
+    assert_eq!(world.run(status(), 8)[0].state, NodeState::Unreachable);
+}
+
+#[test]
+fn nodes_that_are_off_delay_nobody() {
+    let off = Script { dark: true, ..Script::default() };
+    let mut scripts = vec![off; 50];
+    scripts.extend(vec![Script::default(); 50]);
+    let mut world = World::new(scripts, false);
+    let rows = world.run(status(), 4);
+    assert!(rows[50..].iter().all(|r| r.state == NodeState::Done && r.elapsed < ms(500)), "{:?}", rows[99]);
+    assert!(world.most_active <= 4);
+    assert!(world.now <= TIMEOUT);
+}
+
+#[test]
+fn an_abandoned_operation_is_forgotten() {
+    let mut world = World::new(vec![Script { mute: vec!["status"], ..Script::default() }], false);
+    let plan = Plan { operation: start(), timeout: TIMEOUT, members: vec![], services: None };
+    let effects = world.cluster.begin(world.now, plan, 1, None);
+    world.perform(effects);
+    assert!(world.cluster.abandon().is_empty());
+    assert!(world.cluster.is_finished());
+    world.scripts[0].mute.clear();
+    assert_eq!(world.run(status(), 1)[0].state, NodeState::Done);
+}
+
+fn script() -> impl Strategy<Value = Script> {
+    let reach = prop_oneof![
+        6 => Just((None, false)),
+        1 => Just((Some("connection refused"), false)),
+        1 => Just((None, true)),
+    ];
+    let mute =
+        prop::collection::vec(prop_oneof![Just("hello"), Just("status"), Just("start"), Just("stop")], 0..2);
+    let breaks = prop::collection::vec(1..9_usize, 0..4);
+    (reach, 0..3000_u64, any::<bool>(), 0..9000_u64, mute, breaks).prop_map(
+        |((refuses, dark), latency, rs, busy, mute, breaks_at)| Script {
+            refuses,
+            dark,
+            latency: ms(latency / 2),
+            rs,
+            busy_until: ms(busy),
+            mute,
+            breaks_at,
+            ..Script::default()
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+    #[test]
+    fn every_node_has_exactly_one_outcome_in_time(
+        scripts in prop::collection::vec(script(), 1..12),
+        parallel in 1..6_usize,
+        operations in prop::collection::vec(0..4_u8, 1..4),
+    ) {
+        let n = scripts.len();
+        let mut world = World::new(scripts, false);
+        for operation in operations {
+            let operation = match operation {
+                0 => status(),
+                1 => start(),
+                2 => Operation::Stop { names: vec![] },
+                _ => Operation::Restart { names: vec!["db".to_owned()] },
+            };
+            let begun = world.now;
+            let rows = world.run(operation, parallel);
+            prop_assert_eq!(rows.len(), n);
+            for (i, row) in rows.iter().enumerate() {
+                prop_assert_eq!(&row.node, &format!("n{}", i + 1));
+            }
+            prop_assert!(world.most_active <= parallel);
+            let rounds = u32::try_from(n.div_ceil(parallel) + 1).unwrap();
+            prop_assert!(world.now - begun <= (TIMEOUT + CLEANUP_TIME) * rounds);
+        }
+    }
+}
