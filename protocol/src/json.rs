@@ -118,7 +118,7 @@ fn write_number(out: &mut Vec<u8>, number: &Number) {
     let text = number.as_str();
     if text == "-0" {
         out.push(b'0');
-    } else if is_integer(number) {
+    } else if is_integer(number) || is_short_decimal(text) {
         out.extend_from_slice(text.as_bytes());
     } else {
         match as_float(number) {
@@ -126,6 +126,22 @@ fn write_number(out: &mut Vec<u8>, number: &Number) {
             None => out.extend_from_slice(text.as_bytes()),
         }
     }
+}
+
+/// Up to this many digits a decimal text and the nearest float have nothing shorter between them.
+const EXACT_DIGITS: usize = 15;
+
+/// Whether Python would print the float of this text as this text: most figures are of this kind, and
+/// reading and printing them again is what costs most in a long reply. Says no when in doubt.
+fn is_short_decimal(text: &str) -> bool {
+    let Some((whole, fraction)) = text.strip_prefix('-').unwrap_or(text).split_once('.') else {
+        return false;
+    };
+    let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    let canonical = fraction == "0" || !fraction.ends_with('0');
+    // Below 0.0001 Python would write an exponent.
+    let plain = whole != "0" || fraction == "0" || !fraction.starts_with("0000");
+    digits(whole) && digits(fraction) && canonical && plain && whole.len() + fraction.len() <= EXACT_DIGITS
 }
 
 /// Appends a float as Python prints it.
@@ -136,25 +152,33 @@ pub fn write_float(out: &mut Vec<u8>, value: f64) {
 /// Appends a JSON string in ASCII.
 pub fn write_str(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
-    for char in text.chars() {
-        match char {
-            '"' => out.extend_from_slice(b"\\\""),
-            '\\' => out.extend_from_slice(b"\\\\"),
-            '\n' => out.extend_from_slice(b"\\n"),
-            '\r' => out.extend_from_slice(b"\\r"),
-            '\t' => out.extend_from_slice(b"\\t"),
-            '\u{8}' => out.extend_from_slice(b"\\b"),
-            '\u{c}' => out.extend_from_slice(b"\\f"),
-            ' '..='~' => {
-                // Checked by the pattern: one byte of ASCII.
-                out.push(char as u8);
-            }
-            _ => {
-                for unit in char.encode_utf16(&mut [0; 2]) {
-                    out.extend_from_slice(format!("\\u{unit:04x}").as_bytes());
-                }
+    let mut rest = text;
+    while let Some(at) = rest.find(|char| !matches!(char, ' ' | '!' | '#'..='[' | ']'..='~')) {
+        let (plain, tail) = rest.split_at(at);
+        out.extend_from_slice(plain.as_bytes());
+        let mut chars = tail.chars();
+        if let Some(char) = chars.next() {
+            write_escape(out, char);
+        }
+        rest = chars.as_str();
+    }
+    out.extend_from_slice(rest.as_bytes());
+    out.push(b'"');
+}
+
+fn write_escape(out: &mut Vec<u8>, char: char) {
+    match char {
+        '"' => out.extend_from_slice(b"\\\""),
+        '\\' => out.extend_from_slice(b"\\\\"),
+        '\n' => out.extend_from_slice(b"\\n"),
+        '\r' => out.extend_from_slice(b"\\r"),
+        '\t' => out.extend_from_slice(b"\\t"),
+        '\u{8}' => out.extend_from_slice(b"\\b"),
+        '\u{c}' => out.extend_from_slice(b"\\f"),
+        _ => {
+            for unit in char.encode_utf16(&mut [0; 2]) {
+                out.extend_from_slice(format!("\\u{unit:04x}").as_bytes());
             }
         }
     }
-    out.push(b'"');
 }

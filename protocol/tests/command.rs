@@ -642,3 +642,39 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn options_are_read_from_text() {
+    for (key, text, value) in [
+        ("numprocesses", "3", json!(3)),
+        ("stop_signal", "sigint", json!(2)),
+        ("stop_signal", "9", json!(9)),
+        ("graceful_timeout", "2", json::float(2.0)),
+        ("shell", "Yes", json!(true)),
+        ("respawn", "0", json!(false)),
+        ("uid", "33", json!("33")),
+        ("args", "-a b", json!("-a b")),
+        ("env", "A=1, B = x=y", json!({"A": "1", "B": "x=y"})),
+        ("stdout_stream.max_bytes", "100", json!(100)),
+        ("stdout_stream.filename", "100", json!("100")),
+        ("hooks", "before_start:m.f,after_stop:m.g", json!({"before_start": "m.f", "after_stop": "m.g"})),
+        ("hooks.before_start", "m.f", json!("m.f")),
+        ("rlimit_nofile", "512", json!(512)),
+    ] {
+        assert_eq!(options::from_text(key, text), Ok(value.clone()), "{key}");
+        let set = json!({"name": "a", "options": {key: value}});
+        assert!(parse("set", &set.to_string()).is_ok(), "{key}");
+    }
+    let error = |key: &str, text: &str| options::from_text(key, text).unwrap_err().to_string();
+    assert_eq!(error("zorg", "1"), "unknown key 'zorg'");
+    assert_eq!(error("stdout_stream", "x"), "unknown key 'stdout_stream'");
+    assert_eq!(error("max_age", "1.5"), "'max_age' is '1.5': give an integer");
+    assert_eq!(error("shell", "maybe"), "'shell' is 'maybe': give true or false");
+    assert_eq!(error("warmup_delay", "nan"), "'warmup_delay' is 'nan': give a number");
+    assert_eq!(error("stop_signal", "NO"), "'stop_signal' is 'NO': give a signal's name or number");
+    assert_eq!(error("env", "A"), "'env' is 'A': give NAME=VALUE, with commas between several");
+    assert_eq!(
+        error("hooks.zorg", "m.f"),
+        "'hooks.zorg' is 'm.f': give the name of a hook that exists after 'hooks.'"
+    );
+}

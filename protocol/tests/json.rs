@@ -180,6 +180,11 @@ proptest! {
     }
 
     #[test]
+    fn a_decimal_prints_as_its_float(text in "-?(0|[1-9][0-9]{0,11})\\.[0-9]{1,12}") {
+        prop_assert_eq!(printed(&text), json::float_repr(text.parse().unwrap()));
+    }
+
+    #[test]
     fn any_float_survives(float in any::<f64>()) {
         let read = json::parse(&json::to_vec(&json::float(float))).unwrap();
         let Value::Number(number) = read else { panic!("{read}") };

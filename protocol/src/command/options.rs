@@ -4,7 +4,11 @@
 //! Types are checked with circus' words. Where circus takes a value that only breaks something later
 //! (text in `max_age`'s place is caught by it, a number as `cmd` is not) the value is refused here.
 
+pub mod text;
+
 use serde_json::{Map, Value};
+
+pub use text::from_text;
 
 use super::arguments::{integer, raised, refuse};
 use crate::json;
