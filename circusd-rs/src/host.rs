@@ -11,3 +11,4 @@ pub mod sample;
 pub mod spawn;
 pub mod stream;
 pub mod tree;
+mod walk;
