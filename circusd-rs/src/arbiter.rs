@@ -14,7 +14,268 @@
 //! 5. Effects of one step are performed in order, so a waiting reply leaves after the events it
 //!    reports.
 //! 6. `next_deadline` names the moment at which a `Tick` is wanted; late is fine, early is harmless.
+//!
+//! There is no daemon-wide lock: every command is a wish for its watchers, and the newest wish wins.
 
 pub mod effect;
 pub mod input;
 pub mod time;
+
+mod adopt;
+mod answer;
+mod command;
+mod deliver;
+mod operation;
+mod pace;
+mod process;
+mod select;
+mod selection;
+mod services;
+mod settle;
+mod spawnspec;
+mod turn;
+mod watcher;
+mod words;
+
+#[cfg(test)]
+mod play;
+#[cfg(test)]
+mod traces;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+
+use circus_protocol::reply::{Refusal, Reply};
+use circus_protocol::service::{Membership, Services};
+
+use crate::arbiter::effect::{Effect, JobId, Key, LogLevel, SampleTag, WatcherId};
+use crate::arbiter::input::{Input, Interrupt, ReplyTo};
+use crate::arbiter::operation::{OpId, Operations, Outcome};
+use crate::arbiter::time::{Moment, Now};
+use crate::arbiter::turn::Turns;
+use crate::arbiter::watcher::{Ctx, Random, Watcher};
+use crate::config::{Global, Inherited};
+
+/// What the daemon knows about itself.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct DaemonFacts {
+    /// Its own number.
+    pub pid: u32,
+    /// The node's name.
+    pub hostname: String,
+    /// Of this program.
+    pub version: String,
+}
+
+/// All watchers, and who waits for what.
+#[derive(Debug)]
+pub struct Arbiter {
+    facts: DaemonFacts,
+    global: Global,
+    services: Arc<Services>,
+    /// The cluster's membership, once `configure` told it.
+    membership: Option<Membership>,
+    inherited: Arc<Inherited>,
+    /// In the daemon's order: ids grow.
+    watchers: BTreeMap<WatcherId, Watcher>,
+    /// By lower-cased name; not those that were removed and still have processes.
+    names: BTreeMap<String, WatcherId>,
+    /// Whose process a key is.
+    keys: HashMap<Key, WatcherId>,
+    /// Processes left alone by `rm nostop`.
+    strays: BTreeSet<Key>,
+    deadlines: BTreeSet<(Moment, WatcherId)>,
+    turns: Turns,
+    operations: Operations,
+    /// What each `ReadConfig` under way is for, in order.
+    readings: VecDeque<Reading>,
+    jobs: BTreeMap<JobId, deliver::Job>,
+    samples: BTreeMap<SampleTag, answer::Question>,
+    ending: Ending,
+    /// How many watchers are not down.
+    up: usize,
+    random: Random,
+    next: Counters,
+}
+
+/// The last number given away, each kind on its own.
+#[derive(Debug, Default)]
+struct Counters {
+    key: u64,
+    watcher: u64,
+    job: u64,
+    sample: u64,
+}
+
+/// Why the configuration is being read.
+#[derive(Debug)]
+enum Reading {
+    /// A restart of everything.
+    Rebuild,
+    /// `reloadconfig`.
+    Reload(OpId),
+}
+
+/// How far the daemon's own end has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    /// Not at all.
+    No,
+    /// Everything was asked to stop.
+    Graceful,
+    /// Everything was killed.
+    Killing,
+    /// `Exit` was said.
+    Over,
+}
+
+/// What one step collects.
+struct Work {
+    now: Now,
+    out: Vec<Effect>,
+    /// Watchers to look at, in this order.
+    dirty: VecDeque<WatcherId>,
+    done: Vec<(OpId, Outcome)>,
+}
+
+impl Work {
+    fn reply(&mut self, to: Option<ReplyTo>, reply: Reply) {
+        self.out.extend(to.map(|to| Effect::Reply { to, reply }));
+    }
+
+    fn refuse(&mut self, to: Option<ReplyTo>, refusal: Refusal) {
+        self.reply(to, Reply::Error(refusal));
+    }
+
+    fn log(&mut self, level: LogLevel, text: String) {
+        self.out.push(Effect::Log { level, watcher: None, text });
+    }
+}
+
+impl Arbiter {
+    /// An arbiter without watchers. The first input is the configuration: start-up is a difference
+    /// from nothing. `seed` is for `max_age_variance`.
+    #[must_use]
+    pub fn new(seed: u64, daemon: DaemonFacts) -> Self {
+        Self {
+            facts: daemon,
+            global: Global::default(),
+            services: Arc::default(),
+            membership: None,
+            inherited: Arc::default(),
+            watchers: BTreeMap::new(),
+            names: BTreeMap::new(),
+            keys: HashMap::new(),
+            strays: BTreeSet::new(),
+            deadlines: BTreeSet::new(),
+            turns: Turns::default(),
+            operations: Operations::default(),
+            readings: VecDeque::new(),
+            jobs: BTreeMap::new(),
+            samples: BTreeMap::new(),
+            ending: Ending::No,
+            up: 0,
+            random: Random(seed),
+            next: Counters::default(),
+        }
+    }
+
+    /// Takes one input and returns what is to be done, in order.
+    #[must_use]
+    pub fn step(&mut self, now: Now, input: Input) -> Vec<Effect> {
+        let (dirty, out, done) = (VecDeque::new(), Vec::new(), Vec::new());
+        let mut work = Work { now, out, dirty, done };
+        if self.ending == Ending::Over {
+            if let Input::Command { reply, .. } = input {
+                work.refuse(reply, Refusal::Conflict(ENDING.to_owned()));
+            }
+            return work.out;
+        }
+        match input {
+            Input::Command { command, reply } => self.obey(command, reply, &mut work),
+            Input::Config(read) => self.adopt(read, &mut work),
+            Input::Spawned { key, pid } => {
+                self.with_process(key, &mut work, |watcher, ctx| watcher.spawned(key, pid, ctx));
+            }
+            Input::SpawnFailed { key, error } => {
+                self.with_process(key, &mut work, |watcher, ctx| watcher.spawn_failed(key, &error, ctx));
+            }
+            Input::Exited { key, exit_code, lingering } => {
+                self.with_process(key, &mut work, |watcher, ctx| {
+                    watcher.exited(key, exit_code, lingering, ctx);
+                });
+            }
+            Input::Gone { key } => {
+                self.with_process(key, &mut work, |watcher, ctx| watcher.gone(key, ctx));
+            }
+            Input::Sampled { tag, figures } => self.sampled(tag, figures, &mut work),
+            Input::Delivered { job, result } => self.delivered(job, result, &mut work),
+            Input::Configured { job, result } => self.configured(job, result, &mut work),
+            Input::ResetDone { job, result } => self.reset_done(job, result, &mut work),
+            Input::Interrupted(Interrupt::Stop) => self.interrupted(&mut work),
+            Input::Interrupted(Interrupt::Reload) => self.hang_up(&mut work),
+            Input::Tick => self.tick(&mut work),
+        }
+        self.settle(&mut work);
+        work.out
+    }
+
+    /// When a `Tick` is wanted.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Moment> {
+        let first = self.deadlines.first().map(|(at, _)| *at);
+        first.into_iter().chain(self.turns.deadline()).min()
+    }
+
+    fn tick(&mut self, work: &mut Work) {
+        let due = self.deadlines.iter().take_while(|(at, _)| *at <= work.now.mono);
+        work.dirty.extend(due.map(|(_, id)| *id));
+    }
+
+    /// Lets one watcher act, then looks at it.
+    fn with<R>(
+        &mut self,
+        id: WatcherId,
+        work: &mut Work,
+        act: impl FnOnce(&mut Watcher, &mut Ctx<'_>) -> R,
+    ) -> Option<R> {
+        let watcher = self.watchers.get_mut(&id)?;
+        let was_down = watcher.is_down();
+        let mut born = Vec::new();
+        let mut ctx = Ctx {
+            now: work.now,
+            out: &mut work.out,
+            next_key: &mut self.next.key,
+            born: &mut born,
+            random: &mut self.random,
+            ceiling: adopt::ceiling(&self.global),
+            done: &mut work.done,
+        };
+        let result = act(watcher, &mut ctx);
+        self.keys.extend(born.into_iter().map(|key| (key, id)));
+        match (was_down, watcher.is_down()) {
+            (true, false) => self.up += 1,
+            (false, true) => self.up = self.up.saturating_sub(1),
+            (true, true) | (false, false) => {}
+        }
+        work.dirty.push_back(id);
+        Some(result)
+    }
+
+    /// Something happened to a process.
+    fn with_process(&mut self, key: Key, work: &mut Work, act: impl FnOnce(&mut Watcher, &mut Ctx<'_>)) {
+        let Some(id) = self.keys.get(&key).copied() else {
+            // Left alone by `rm nostop`; what becomes of it is nobody's business.
+            debug_assert!(self.strays.contains(&key), "unknown key {key:?}");
+            return;
+        };
+        self.with(id, work, act);
+        let lives = self.watchers.get(&id).is_some_and(|watcher| watcher.processes.contains_key(&key));
+        if !lives {
+            self.keys.remove(&key);
+        }
+    }
+}
+
+/// What everybody is told who asks for something while the daemon ends; circus' own words.
+const ENDING: &str = "arbiter is already running arbiter_stop command";

@@ -1,0 +1,278 @@
+//! Commands that only ask: answered at once from what is known, except figures, which the host reads.
+
+use circus_protocol::command::{Command, StatsQuery};
+use circus_protocol::json::{float, python_repr};
+use circus_protocol::number::{Pid, Wid};
+use circus_protocol::reply::{Refusal, Reply};
+use serde_json::{Map, Value, json};
+
+use crate::arbiter::command::ok;
+use crate::arbiter::effect::{Effect, SampleTag, SampleTarget};
+use crate::arbiter::input::ReplyTo;
+use crate::arbiter::process::Process;
+use crate::arbiter::watcher::Watcher;
+use crate::arbiter::{Arbiter, Work};
+use crate::config::option;
+
+/// What stands in the place of figures of a process that ended while they were read.
+const NO_SUCH_PROCESS: &str = "No such process (stopped?)";
+
+/// Figures asked for, and how they are to be put together.
+#[derive(Debug)]
+pub(super) struct Question {
+    pub(super) reply: Option<ReplyTo>,
+    form: Form,
+    /// Whose figures, in the order asked for.
+    subjects: Vec<Subject>,
+}
+
+#[derive(Debug)]
+enum Form {
+    Daemon,
+    /// `infos`: names in order, each with the number of its subjects.
+    All(Vec<(String, usize)>),
+    Watcher(String),
+    Process(Value),
+}
+
+#[derive(Debug, Clone)]
+struct Subject {
+    pid: Pid,
+    wid: Wid,
+    started: f64,
+}
+
+impl Subject {
+    fn of(watcher: &Watcher) -> Vec<Self> {
+        let subject = |process: &Process| {
+            process.pid().map(|pid| Self { pid, wid: process.wid, started: process.started })
+        };
+        watcher.processes.values().filter_map(subject).collect()
+    }
+}
+
+impl Arbiter {
+    pub(super) fn answer(&self, command: &Command) -> Result<Reply, Refusal> {
+        match command {
+            Command::List { name: None } => {
+                Ok(ok(json!({"watchers": self.names.keys().collect::<Vec<_>>()})))
+            }
+            Command::List { name: Some(name) } => {
+                let pids: Vec<i32> = self.get(name)?.pids().map(Pid::get).collect();
+                Ok(ok(json!({"pids": pids})))
+            }
+            Command::Status { name: None } => {
+                let status = |watcher: &Watcher| {
+                    (watcher.config.name.original().to_owned(), Value::from(watcher.status()))
+                };
+                let statuses: Map<String, Value> = self.present().map(status).collect();
+                Ok(ok(json!({"statuses": statuses})))
+            }
+            Command::Status { name: Some(name) } => Ok(Reply::Status(self.get(name)?.status().to_owned())),
+            Command::NumWatchers => Ok(ok(json!({"numwatchers": self.present().count()}))),
+            Command::NumProcesses { name: None } => {
+                let count: usize = self.present().map(|watcher| watcher.pids().count()).sum();
+                Ok(ok(json!({"numprocesses": count})))
+            }
+            Command::NumProcesses { name: Some(name) } => {
+                let count = self.get(name)?.pids().count();
+                Ok(ok(json!({"numprocesses": count, "watcher_name": name})))
+            }
+            Command::Options { name } => {
+                Ok(ok(json!({"options": option::show_all(&self.get(name)?.config)})))
+            }
+            Command::Get { name, keys } => self.get_options(name, keys),
+            Command::GlobalOptions { option } => self.global_options(option.as_deref()),
+            Command::ListSockets => Ok(ok(json!({"sockets": []}))),
+            Command::Listen => Err(Refusal::Message("invalid message. use a pub/sub socket".to_owned())),
+            Command::Ipython => Ok(ok(json!({"shell": false, "msg": "No module named 'IPython'"}))),
+            Command::Hello => Ok(self.hello()),
+            Command::Add(_)
+            | Command::Decr(_)
+            | Command::Dstats
+            | Command::Incr(_)
+            | Command::Kill(_)
+            | Command::Quit { .. }
+            | Command::Reload(_)
+            | Command::ReloadConfig { .. }
+            | Command::Restart(_)
+            | Command::Rm { .. }
+            | Command::Set(_)
+            | Command::Signal(_)
+            | Command::Start(_)
+            | Command::Stats(_)
+            | Command::Stop(_)
+            | Command::Configure(_)
+            | Command::Reset(_) => {
+                debug_assert!(false, "{} is no question", command.name());
+                Err(Refusal::Server(format!("{} was misrouted", command.name())))
+            }
+        }
+    }
+
+    fn get_options(&self, name: &str, keys: &[String]) -> Result<Reply, Refusal> {
+        let watcher = self.get(name)?;
+        let mut options = Map::new();
+        for key in keys {
+            let value = option::show(&watcher.config, key)
+                .ok_or_else(|| Refusal::Message(format!("'{key}' option not found")))?;
+            options.insert(key.clone(), value);
+        }
+        Ok(ok(json!({"options": options})))
+    }
+
+    fn global_options(&self, only: Option<&str>) -> Result<Reply, Refusal> {
+        let global = &self.global;
+        let all = [
+            ("endpoint", Value::from(global.endpoint.as_str())),
+            ("stats_endpoint", Value::from(global.stats_endpoint.as_str())),
+            ("pubsub_endpoint", Value::from(global.pubsub_endpoint.as_str())),
+            ("check_delay", float(global.check_delay)),
+            ("multicast_endpoint", Value::from(global.multicast_endpoint.clone())),
+        ];
+        let chosen = all.into_iter().filter(|(key, _)| only.is_none_or(|only| only == *key));
+        let options: Map<String, Value> = chosen.map(|(key, value)| (key.to_owned(), value)).collect();
+        match only {
+            Some(option) if options.is_empty() => {
+                Err(Refusal::Message(format!("'{option}' not an existing option")))
+            }
+            Some(_) | None => Ok(ok(json!({"options": options}))),
+        }
+    }
+
+    fn hello(&self) -> Reply {
+        let service = |watcher: &Watcher| {
+            let key = watcher.config.name.key();
+            let mut services = self.services.services.iter();
+            services.find(|service| service.name.to_lowercase() == key).map(|service| service.name.clone())
+        };
+        let watchers: Map<String, Value> = self
+            .present()
+            .map(|watcher| (watcher.config.name.original().to_owned(), json!({"service": service(watcher)})))
+            .collect();
+        ok(json!({
+            "name": env!("CARGO_PKG_NAME"),
+            "version": self.facts.version,
+            "node": self.facts.hostname,
+            "pid": self.facts.pid,
+            "extensions": ["hello", "configure", "reset"],
+            "pubsub_endpoint": self.global.pubsub_endpoint,
+            "stats_endpoint": self.global.stats_endpoint,
+            "watchers": watchers,
+        }))
+    }
+
+    // ---- figures ----
+
+    pub(super) fn stats(
+        &mut self,
+        query: &StatsQuery,
+        reply: Option<ReplyTo>,
+        work: &mut Work,
+    ) -> Result<(), Refusal> {
+        let Some(name) = &query.name else {
+            let mut names = Vec::new();
+            let mut subjects = Vec::new();
+            for watcher in self.present() {
+                let of = Subject::of(watcher);
+                names.push((watcher.config.name.original().to_owned(), of.len()));
+                subjects.extend(of);
+            }
+            self.ask(Form::All(names), subjects, reply, work);
+            return Ok(());
+        };
+        let mut subjects = Subject::of(self.get(name)?);
+        let form = match &query.process {
+            None => Form::Watcher(name.clone()),
+            Some((as_sent, pid)) => {
+                subjects.retain(|subject| i64::from(subject.pid.get()) == *pid);
+                if subjects.is_empty() {
+                    let process = python_repr(as_sent);
+                    return Err(Refusal::Message(format!("process {process} not found in '{name}'")));
+                }
+                Form::Process(as_sent.clone())
+            }
+        };
+        self.ask(form, subjects, reply, work);
+        Ok(())
+    }
+
+    pub(super) fn dstats(&mut self, reply: Option<ReplyTo>, work: &mut Work) -> Result<(), Refusal> {
+        let tag = self.question(Question { reply, form: Form::Daemon, subjects: Vec::new() });
+        work.out.push(Effect::Sample { tag, targets: vec![SampleTarget::Daemon] });
+        Ok(())
+    }
+
+    fn ask(&mut self, form: Form, subjects: Vec<Subject>, reply: Option<ReplyTo>, work: &mut Work) {
+        let targets = subjects.iter().map(|subject| SampleTarget::Process(subject.pid)).collect();
+        let tag = self.question(Question { reply, form, subjects });
+        work.out.push(Effect::Sample { tag, targets });
+    }
+
+    fn question(&mut self, question: Question) -> SampleTag {
+        self.next.sample += 1;
+        let tag = SampleTag(self.next.sample);
+        self.samples.insert(tag, question);
+        tag
+    }
+
+    pub(super) fn sampled(
+        &mut self,
+        tag: SampleTag,
+        figures: Vec<Option<Map<String, Value>>>,
+        work: &mut Work,
+    ) {
+        let Some(question) = self.samples.remove(&tag) else {
+            debug_assert!(false, "figures that nobody asked for: {tag:?}");
+            return;
+        };
+        let mut figures = figures.into_iter();
+        if let Form::Daemon = question.form {
+            let info = figures.next().flatten().map_or(Value::from(NO_SUCH_PROCESS), Value::Object);
+            work.reply(question.reply, ok(json!({"info": info})));
+            return;
+        }
+        let now = work.now.wall;
+        let mut entries = question.subjects.iter().map(|subject| {
+            let figures = figures.next().flatten();
+            (
+                subject.pid.to_string(),
+                figures.map_or(Value::from(NO_SUCH_PROCESS), |map| told(map, subject, now)),
+            )
+        });
+        let body = match question.form {
+            Form::Daemon => Value::Null,
+            Form::Process(as_sent) => {
+                let info = entries.next().map_or(Value::from(NO_SUCH_PROCESS), |(_, info)| info);
+                json!({"process": as_sent, "info": info})
+            }
+            Form::Watcher(name) => json!({"name": name, "info": entries.collect::<Map<_, _>>()}),
+            Form::All(names) => {
+                let mut infos = Map::new();
+                for (name, count) in names {
+                    infos.insert(name, Value::Object(entries.by_ref().take(count).collect()));
+                }
+                json!({"infos": infos})
+            }
+        };
+        work.reply(question.reply, ok(body));
+    }
+}
+
+/// What the host read, with what only we know: age since our own start, when that was, which worker.
+fn told(mut figures: Map<String, Value>, subject: &Subject, now: f64) -> Value {
+    let age = float((now - subject.started).max(0.0));
+    let mut told = Map::new();
+    // The age stands before the command line, wherever the host left it.
+    figures.shift_remove("age");
+    for (key, value) in figures {
+        if key == "cmdline" {
+            told.insert("age".to_owned(), age.clone());
+        }
+        told.insert(key, value);
+    }
+    told.entry("age").or_insert(age);
+    told.insert("started".to_owned(), float(subject.started));
+    told.insert("wid".to_owned(), Value::from(subject.wid.0));
+    Value::Object(told)
+}

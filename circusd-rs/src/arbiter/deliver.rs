@@ -1,0 +1,106 @@
+//! Jobs of the host that end with an answer, and `signal`, the smallest of them.
+
+use circus_protocol::command::{SignalCommand, SignalTarget};
+use circus_protocol::number::{Pid, Signal};
+use circus_protocol::reply::{Refusal, Reply};
+
+use crate::arbiter::effect::{Effect, JobId, Key, Reach};
+use crate::arbiter::input::ReplyTo;
+use crate::arbiter::services::ServiceJob;
+use crate::arbiter::{Arbiter, Work};
+
+/// What the host is doing for a client.
+#[derive(Debug)]
+pub(super) enum Job {
+    Deliver { reply: Option<ReplyTo> },
+    Service(ServiceJob),
+}
+
+impl Job {
+    pub(super) fn reply(&self) -> Option<ReplyTo> {
+        match self {
+            Self::Deliver { reply } => *reply,
+            Self::Service(job) => job.reply,
+        }
+    }
+}
+
+/// The largest signal number of Linux.
+const LAST_SIGNAL: i32 = 64;
+/// The kernel's number for a bad argument.
+const EINVAL: i32 = 22;
+
+/// Refuses what the kernel would, before anything is begun.
+pub(super) fn check(signal: Signal) -> Result<(), Refusal> {
+    if (0..=LAST_SIGNAL).contains(&signal.0) {
+        return Ok(());
+    }
+    Err(Refusal::Os { errno: EINVAL, text: "Invalid argument".to_owned() })
+}
+
+impl Arbiter {
+    pub(super) fn new_job(&mut self, job: Job) -> JobId {
+        self.next.job += 1;
+        let id = JobId(self.next.job);
+        self.jobs.insert(id, job);
+        id
+    }
+
+    pub(super) fn signal(
+        &mut self,
+        command: &SignalCommand,
+        reply: Option<ReplyTo>,
+        work: &mut Work,
+    ) -> Result<(), Refusal> {
+        let (wanted, reach) = match command.target {
+            SignalTarget::Processes { pid } => (pid, Reach::Process),
+            SignalTarget::Children { pid } => (pid, Reach::Children),
+            SignalTarget::Recursive { pid } => (pid, Reach::Tree),
+            SignalTarget::Child { pid, child } => (Some(pid), Reach::Child(child_pid(child)?)),
+        };
+        let watcher = self.get(&command.name)?;
+        let named = |pid: Pid| wanted.is_none_or(|wanted| wanted == i64::from(pid.get()));
+        let living = watcher.processes.values().filter(|process| process.pid().is_some_and(named));
+        let keys: Vec<Key> = living.map(|process| process.key).collect();
+        match (command.target, wanted) {
+            // circus looks the pid up and raises the failing key.
+            (SignalTarget::Children { .. }, Some(pid)) if keys.is_empty() => {
+                return Err(Refusal::Raised(pid.to_string()));
+            }
+            (
+                SignalTarget::Children { .. }
+                | SignalTarget::Processes { .. }
+                | SignalTarget::Recursive { .. }
+                | SignalTarget::Child { .. },
+                _,
+            ) => {}
+        }
+        if keys.is_empty() {
+            work.reply(reply, Reply::ok());
+            return Ok(());
+        }
+        let job = self.new_job(Job::Deliver { reply });
+        work.out.push(Effect::Deliver { job, keys, signal: command.signal, reach });
+        Ok(())
+    }
+
+    pub(super) fn delivered(&mut self, job: JobId, result: Result<(), Refusal>, work: &mut Work) {
+        match self.jobs.remove(&job) {
+            Some(Job::Deliver { reply }) => match result {
+                Ok(()) => work.reply(reply, Reply::ok()),
+                Err(refusal) => work.refuse(reply, refusal),
+            },
+            Some(other @ Job::Service(_)) => {
+                self.jobs.insert(job, other);
+                debug_assert!(false, "job {job:?} is no delivery");
+            }
+            None => debug_assert!(false, "unknown job {job:?}"),
+        }
+    }
+}
+
+/// A number that cannot be a child's is answered as one that is none.
+fn child_pid(child: i64) -> Result<Pid, Refusal> {
+    let pid = i32::try_from(child).ok().and_then(Pid::new);
+    pid.ok_or_else(|| Refusal::Raised(format!("process no longer exists (pid={child})")))
+}

@@ -1,0 +1,374 @@
+//! Plays scripts against the arbiter: simulated time, a pretend host that keeps the contract, and a
+//! trace of what left. Everything that tests of the rules need is here, so that the API can move.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use circus_protocol::command::{Command, Match, Selection};
+use circus_protocol::event::EventKind;
+use circus_protocol::name::WatcherName;
+use circus_protocol::number::{Pid, Signal};
+use circus_protocol::reply::{Refusal, Reply};
+use serde_json::Map;
+
+use crate::arbiter::effect::{Effect, Key, Reach};
+use crate::arbiter::input::{Input, ReplyTo};
+use crate::arbiter::time::{Moment, Now};
+use crate::arbiter::{Arbiter, DaemonFacts};
+use crate::config::{Config, WatcherConfig};
+
+/// A watcher with circus' defaults.
+pub(super) fn watcher(name: &str) -> WatcherConfig {
+    let mut config = WatcherConfig::new(WatcherName::new(name), "/".to_owned());
+    config.cmd = "prog".to_owned();
+    config.from_file = true;
+    config
+}
+
+/// A watcher with so many processes.
+pub(super) fn of(name: &str, numprocesses: u32) -> WatcherConfig {
+    WatcherConfig { numprocesses, ..watcher(name) }
+}
+
+/// What the pretend world does with the processes of a program.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Manners {
+    /// Exec fails.
+    pub(super) missing: bool,
+    /// Only SIGKILL ends it.
+    pub(super) stubborn: bool,
+    /// Others of its group outlive it until they get SIGKILL.
+    pub(super) lingers: bool,
+}
+
+/// Polite.
+pub(super) const POLITE: Manners = Manners { missing: false, stubborn: false, lingers: false };
+
+#[derive(Debug, Clone)]
+struct Life {
+    pid: Pid,
+    name: String,
+    wid: u32,
+    /// Dead, others of its group are not.
+    dead: bool,
+}
+
+/// One world: arbiter, pretend host, trace.
+pub(super) struct Play {
+    pub(super) arbiter: Arbiter,
+    pub(super) now: Now,
+    /// What comes next, in this order.
+    pub(super) inbox: VecDeque<Input>,
+    /// By watcher.
+    pub(super) manners: BTreeMap<String, Manners>,
+    lives: BTreeMap<Key, Life>,
+    /// Asked for, not answered.
+    pub(super) spawning: BTreeMap<Key, (String, u32)>,
+    gone: BTreeSet<Key>,
+    /// Answers by hand: the script decides when a spawn succeeds.
+    pub(super) hold_spawns: bool,
+    /// What the files say at the next reading.
+    pub(super) files: Result<Config, Vec<String>>,
+    trace: String,
+    next_pid: i32,
+    next_reply: u64,
+    /// Every reply so far.
+    pub(super) replies: BTreeMap<u64, Reply>,
+    pub(super) exited: Option<u8>,
+    pub(super) signals: Vec<(Key, Signal, Reach)>,
+    /// Jobs and figures asked for, answered by hand.
+    pub(super) asked: Vec<Effect>,
+}
+
+impl Play {
+    /// The arbiter with these watchers in its configuration; nothing has happened yet.
+    pub(super) fn idle(watchers: Vec<WatcherConfig>) -> Self {
+        let facts = DaemonFacts { pid: 1, hostname: "node".to_owned(), version: "0.1.0".to_owned() };
+        let files = Ok(Config { watchers, ..Config::default() });
+        Self {
+            arbiter: Arbiter::new(7, facts),
+            now: Now { mono: Moment(Duration::ZERO), wall: 1000.0 },
+            inbox: VecDeque::new(),
+            manners: BTreeMap::new(),
+            lives: BTreeMap::new(),
+            spawning: BTreeMap::new(),
+            gone: BTreeSet::new(),
+            hold_spawns: false,
+            files,
+            trace: String::new(),
+            next_pid: 100,
+            next_reply: 0,
+            replies: BTreeMap::new(),
+            exited: None,
+            signals: Vec::new(),
+            asked: Vec::new(),
+        }
+    }
+
+    /// Started up; the trace so far is forgotten.
+    pub(super) fn new(watchers: Vec<WatcherConfig>) -> Self {
+        let mut play = Self::idle(watchers);
+        play.start_up();
+        play.take();
+        play
+    }
+
+    pub(super) fn start_up(&mut self) {
+        let config = self.files.clone().map(Box::new);
+        self.input(Input::Config(config));
+    }
+
+    /// One input, and all that follows at the same moment.
+    pub(super) fn input(&mut self, input: Input) {
+        self.step(input);
+        self.settle();
+    }
+
+    pub(super) fn settle(&mut self) {
+        while let Some(input) = self.inbox.pop_front() {
+            self.step(input);
+        }
+    }
+
+    /// One input, and nothing that follows.
+    pub(super) fn step(&mut self, input: Input) {
+        let effects = self.arbiter.step(self.now, input);
+        for effect in effects {
+            self.perform(effect);
+        }
+        let deadline = self.arbiter.next_deadline();
+        assert!(
+            deadline.is_none_or(|at| at > self.now.mono),
+            "a deadline in the past was left unserved: {deadline:?} at {:?}",
+            self.now
+        );
+    }
+
+    /// Lets time pass, waking the arbiter when it asked for it.
+    pub(super) fn pass(&mut self, seconds: f64) {
+        let end = self.now.mono + Duration::from_secs_f64(seconds);
+        while let Some(at) = self.arbiter.next_deadline().filter(|at| *at <= end) {
+            self.jump(at);
+            self.input(Input::Tick);
+        }
+        self.jump(end);
+    }
+
+    fn jump(&mut self, to: Moment) {
+        self.now.wall += to.since(self.now.mono).as_secs_f64();
+        self.now.mono = to;
+    }
+
+    /// A command; the number of its reply.
+    pub(super) fn ask(&mut self, command: Command) -> u64 {
+        self.next_reply += 1;
+        let to = self.next_reply;
+        self.input(Input::Command { command, reply: Some(ReplyTo(to)) });
+        to
+    }
+
+    /// A command, and nothing that follows yet.
+    pub(super) fn ask_only(&mut self, command: Command) -> u64 {
+        self.next_reply += 1;
+        let to = self.next_reply;
+        self.step(Input::Command { command, reply: Some(ReplyTo(to)) });
+        to
+    }
+
+    /// The trace since the last look.
+    pub(super) fn take(&mut self) -> String {
+        std::mem::take(&mut self.trace)
+    }
+
+    /// A process dies by itself.
+    pub(super) fn die(&mut self, pid: i32, exit_code: i32) {
+        self.exit(pid, exit_code);
+        self.settle();
+    }
+
+    fn exit(&mut self, pid: i32, exit_code: i32) {
+        let found = self.lives.iter().find(|(_, life)| life.pid.get() == pid && !life.dead);
+        if let Some(key) = found.map(|(key, _)| *key) {
+            self.end(key, exit_code);
+        }
+    }
+
+    pub(super) fn living(&self, name: &str) -> Vec<i32> {
+        let alive = self.lives.values().filter(|life| life.name == name && !life.dead);
+        alive.map(|life| life.pid.get()).collect()
+    }
+
+    /// Everything with a process or a rest of one.
+    pub(super) fn population(&self) -> usize {
+        self.lives.len() + self.spawning.len()
+    }
+
+    pub(super) fn all_living(&self) -> Vec<i32> {
+        self.lives.values().filter(|life| !life.dead).map(|life| life.pid.get()).collect()
+    }
+
+    fn end(&mut self, key: Key, exit_code: i32) {
+        let Some(life) = self.lives.get_mut(&key) else { return };
+        let lingering = self.manners.get(&life.name).copied().unwrap_or(POLITE).lingers;
+        life.dead = true;
+        if !lingering {
+            self.lives.remove(&key);
+            self.gone.insert(key);
+        }
+        self.inbox.push_back(Input::Exited { key, exit_code: Some(exit_code), lingering });
+    }
+
+    /// Answers the oldest spawn under way.
+    pub(super) fn answer_spawn(&mut self) {
+        if let Some((key, (name, wid))) = self.spawning.pop_first() {
+            self.answer(key, name, wid);
+        }
+    }
+
+    fn answer(&mut self, key: Key, name: String, wid: u32) {
+        if self.manners.get(&name).copied().unwrap_or(POLITE).missing {
+            self.gone.insert(key);
+            let error = "[Errno 2] No such file or directory: 'prog'".to_owned();
+            self.inbox.push_back(Input::SpawnFailed { key, error });
+            return;
+        }
+        self.next_pid += 1;
+        let pid = Pid::new(self.next_pid).unwrap();
+        self.lives.insert(key, Life { pid, name, wid, dead: false });
+        self.inbox.push_back(Input::Spawned { key, pid });
+    }
+
+    fn signalled(&mut self, key: Key, signal: Signal, reach: Reach) {
+        assert!(!self.gone.contains(&key), "a signal to a key that is gone: {key:?}");
+        let Some(life) = self.lives.get(&key).cloned() else {
+            panic!("a signal to {key:?}, which never was")
+        };
+        self.signals.push((key, signal, reach));
+        let _ = writeln!(self.trace, "  signal {} {} {reach:?}", signal.0, life.pid);
+        let manners = self.manners.get(&life.name).copied().unwrap_or(POLITE);
+        let fatal = signal == Signal::KILL || (!manners.stubborn && signal != Signal::HUP);
+        if life.dead {
+            if signal == Signal::KILL && reach == Reach::Tree {
+                self.lives.remove(&key);
+                self.gone.insert(key);
+                self.inbox.push_back(Input::Gone { key });
+            }
+        } else if fatal {
+            self.end(key, -signal.0);
+        }
+    }
+
+    fn perform(&mut self, effect: Effect) {
+        assert!(self.exited.is_none(), "an effect after Exit: {effect:?}");
+        match effect {
+            Effect::Spawn { key, spec } => {
+                assert!(
+                    !self.gone.contains(&key) && !self.lives.contains_key(&key),
+                    "{key:?} was used before"
+                );
+                self.spawning.insert(key, (spec.watcher.clone(), spec.wid.0));
+                if !self.hold_spawns {
+                    self.answer_spawn();
+                }
+            }
+            Effect::Signal { key, signal, reach } => self.signalled(key, signal, reach),
+            Effect::Deliver { .. }
+            | Effect::Sample { .. }
+            | Effect::Configure { .. }
+            | Effect::Reset { .. } => {
+                let _ = writeln!(self.trace, "  {}", short(&effect));
+                self.asked.push(effect);
+            }
+            Effect::OpenStreams { stdout, stderr, .. } => {
+                let _ = writeln!(self.trace, "  streams {} {}", stdout.is_some(), stderr.is_some());
+            }
+            Effect::CloseStreams { .. } => self.trace.push_str("  close streams\n"),
+            Effect::ReadConfig => {
+                self.trace.push_str("  read config\n");
+                self.inbox.push_back(Input::Config(self.files.clone().map(Box::new)));
+            }
+            Effect::Publish(event) => {
+                let what = match event.kind {
+                    EventKind::Spawn { pid } => format!("spawn {pid}"),
+                    EventKind::Start => "start".to_owned(),
+                    EventKind::Kill { pid } => format!("kill {pid}"),
+                    EventKind::Reap { pid, exit_code } => format!("reap {pid} {}", exit_code.unwrap_or(0)),
+                    EventKind::Stop => "stop".to_owned(),
+                    EventKind::Reload => "reload".to_owned(),
+                    EventKind::Updated => "updated".to_owned(),
+                    EventKind::Add => "add".to_owned(),
+                    EventKind::Remove => "remove".to_owned(),
+                    EventKind::HookSuccess { name } => format!("hook_success {name}"),
+                    EventKind::HookFailure { name, .. } => format!("hook_failure {name}"),
+                };
+                let _ = writeln!(self.trace, "{} {what}", event.watcher);
+            }
+            Effect::Reply { to, reply } => {
+                let _ = writeln!(self.trace, "reply {}: {}", to.0, told(&reply));
+                assert!(self.replies.insert(to.0, reply).is_none(), "a second reply to {to:?}");
+            }
+            Effect::Log { .. } => {}
+            Effect::Exit { code } => {
+                let _ = writeln!(self.trace, "exit {code}");
+                self.exited = Some(code);
+            }
+        }
+    }
+
+    /// The worker id of a living process.
+    pub(super) fn wid(&self, pid: i32) -> u32 {
+        self.lives.values().find(|life| life.pid.get() == pid).map(|life| life.wid).unwrap()
+    }
+}
+
+fn short(effect: &Effect) -> String {
+    match effect {
+        Effect::Deliver { keys, signal, reach, .. } => {
+            format!("deliver {} to {} {reach:?}", signal.0, keys.len())
+        }
+        Effect::Sample { targets, .. } => format!("sample {}", targets.len()),
+        Effect::Configure { work, .. } => format!("configure running {:?}", work.running),
+        Effect::Reset { work, .. } => format!("reset {:?}", work.wanted),
+        other => format!("{other:?}"),
+    }
+}
+
+fn told(reply: &Reply) -> String {
+    match reply {
+        Reply::Ok(body) => format!("ok {}", serde_json::Value::Object(body.clone())),
+        Reply::Status(status) => status.clone(),
+        Reply::Error(refusal) => format!("error {} {refusal}", refusal.errno().get()),
+    }
+}
+
+/// `start`, `stop` or `restart` by name, waiting.
+pub(super) fn named(name: &str) -> Selection {
+    Selection { name: Some(name.to_owned()), matching: Match::Glob, waiting: true }
+}
+
+/// Of all, waiting.
+pub(super) fn everything() -> Selection {
+    Selection { name: None, matching: Match::Glob, waiting: true }
+}
+
+/// Not waiting.
+pub(super) fn at_once(selection: Selection) -> Selection {
+    Selection { waiting: false, ..selection }
+}
+
+/// The keys of an ok reply.
+pub(super) fn body(reply: &Reply) -> Map<String, serde_json::Value> {
+    match reply {
+        Reply::Ok(body) => body.clone(),
+        Reply::Status(_) | Reply::Error(_) => panic!("{reply:?} has no body"),
+    }
+}
+
+/// Why it was refused.
+pub(super) fn refusal(reply: &Reply) -> &Refusal {
+    match reply {
+        Reply::Error(refusal) => refusal,
+        Reply::Ok(_) | Reply::Status(_) => panic!("{reply:?} is no refusal"),
+    }
+}

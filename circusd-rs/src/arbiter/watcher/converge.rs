@@ -1,0 +1,399 @@
+//! What is wanted against what there is: the only place that starts and ends processes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use circus_protocol::event::EventKind;
+use circus_protocol::number::{Signal, Wid};
+
+use super::{Ctx, Phase, Reload, Style, Wanted, Watcher};
+use crate::arbiter::effect::{Effect, Key, LogLevel, Reach};
+use crate::arbiter::operation::{Goal, Outcome, Ticket};
+use crate::arbiter::pace::Tries;
+use crate::arbiter::process::{Process, State, Why};
+use crate::arbiter::spawnspec;
+use crate::arbiter::time::{Moment, seconds};
+
+/// After so many failed tries those who wait are told, although the watcher goes on trying.
+pub(super) const TRIES_BEFORE_ANSWER: u32 = 5;
+
+impl Watcher {
+    /// Does whatever is due. Idempotent: a second call at the same time changes nothing.
+    pub(in crate::arbiter) fn converge(&mut self, ctx: &mut Ctx<'_>) {
+        while self.advance(ctx) {}
+        self.kill_overdue(ctx);
+        self.settle_tickets(ctx);
+    }
+
+    /// One transition or one layer of work; true when there may be more.
+    fn advance(&mut self, ctx: &mut Ctx<'_>) -> bool {
+        let leave =
+            self.cycle || matches!(self.wanted, Wanted::Down | Wanted::Gone) || self.rebuild.is_some();
+        match self.phase {
+            Phase::Stopped => self.from_stopped(ctx),
+            Phase::Starting { .. } | Phase::Active if leave => self.begin_stop(ctx),
+            Phase::Starting { spawned } => self.from_starting(spawned, ctx),
+            Phase::Active => self.from_active(ctx),
+            Phase::Stopping { .. } => self.from_stopping(ctx),
+        }
+    }
+
+    fn from_stopped(&mut self, ctx: &mut Ctx<'_>) -> bool {
+        self.cycle = false;
+        if let Some(config) = self.rebuild.take() {
+            self.definition = config.from_file.then(|| (*config).clone());
+            self.config = *config;
+        }
+        if self.wanted != Wanted::Up || self.holds > 0 || self.config.on_demand {
+            return false;
+        }
+        self.trouble = None;
+        self.tries = Tries::default();
+        self.slots.clear();
+        self.warm = Moment::default();
+        self.open_streams(ctx);
+        self.phase = Phase::Starting { spawned: 0 };
+        true
+    }
+
+    fn from_starting(&mut self, spawned: u32, ctx: &mut Ctx<'_>) -> bool {
+        let wanted = self.config.numprocesses;
+        if wanted == 0 {
+            self.wanted = Wanted::Down;
+            return self.begin_stop(ctx);
+        }
+        if spawned < wanted {
+            return self.spawn_missing(wanted - spawned, ctx);
+        }
+        if self.processes.values().any(Process::spawning) || ctx.now.mono < self.warm {
+            return false;
+        }
+        self.phase = Phase::Active;
+        self.publish(EventKind::Start, ctx);
+        self.log(LogLevel::Info, format!("{} started", self.config.name), ctx);
+        true
+    }
+
+    fn from_active(&mut self, ctx: &mut Ctx<'_>) -> bool {
+        self.expire(ctx);
+        if self.reload.is_some() {
+            return self.advance_reload(ctx);
+        }
+        if !self.config.respawn {
+            if self.processes.is_empty() && self.config.numprocesses > 0 {
+                self.wanted = Wanted::Down;
+                return self.begin_stop(ctx);
+            }
+            self.shed_surplus(ctx);
+            return false;
+        }
+        self.shed_surplus(ctx);
+        self.spawn_missing(u32::MAX, ctx)
+    }
+
+    pub(super) fn begin_stop(&mut self, ctx: &mut Ctx<'_>) -> bool {
+        self.cycle = false;
+        // A restart on the way keeps nothing to reload: what comes up is new.
+        self.reload =
+            self.reload.take().filter(|_| self.wanted == Wanted::Up).map(|_| Reload::Pending(Style::Start));
+        self.phase = Phase::Stopping { reaps: BTreeMap::new() };
+        let (signal, limit) = (self.config.stop_signal, ctx.now.mono + self.grace());
+        let keys: Vec<Key> = self.processes.keys().copied().collect();
+        for key in keys {
+            let Some(process) = self.processes.get_mut(&key) else { continue };
+            match &mut process.state {
+                State::Spawning | State::Running { .. } => {}
+                State::Draining { why, kill_at } => {
+                    *why = Why::Watcher;
+                    *kill_at = kill_at.map(|at| at.min(limit));
+                }
+                State::Stopping { why, signal: sent, kill_at, .. } => {
+                    *why = Why::Watcher;
+                    *kill_at = kill_at.map(|at| at.min(limit));
+                    if *sent != signal && kill_at.is_some() {
+                        *sent = signal;
+                        self.ask(key, signal, ctx);
+                    }
+                }
+            }
+        }
+        true
+    }
+
+    fn from_stopping(&mut self, ctx: &mut Ctx<'_>) -> bool {
+        let running: Vec<Key> = self.processes.values().filter(|p| p.running()).map(|p| p.key).collect();
+        for key in running {
+            self.end(key, Why::Watcher, self.config.stop_signal, self.grace(), ctx);
+        }
+        if !self.processes.is_empty() {
+            return false;
+        }
+        if let Phase::Stopping { reaps } = std::mem::replace(&mut self.phase, Phase::Stopped) {
+            for (pid, exit_code) in reaps.into_values() {
+                self.publish(EventKind::Reap { pid, exit_code }, ctx);
+            }
+        }
+        if self.config.stdout_stream.is_some() || self.config.stderr_stream.is_some() {
+            ctx.out.push(Effect::CloseStreams { watcher: self.id });
+        }
+        self.slots.clear();
+        self.publish(EventKind::Stop, ctx);
+        self.log(LogLevel::Info, format!("{} stopped", self.config.name), ctx);
+        true
+    }
+
+    /// (Re)opens the output streams, if there are any.
+    pub(in crate::arbiter) fn open_streams(&self, ctx: &mut Ctx<'_>) {
+        let (stdout, stderr) = (self.config.stdout_stream.clone(), self.config.stderr_stream.clone());
+        if stdout.is_some() || stderr.is_some() {
+            ctx.out.push(Effect::OpenStreams { watcher: self.id, stdout, stderr });
+        }
+    }
+
+    pub(super) fn grace(&self) -> Duration {
+        if self.hurry { Duration::ZERO } else { seconds(self.config.graceful_timeout) }
+    }
+
+    // ---- ending ----
+
+    /// Asks one running process to end.
+    pub(super) fn end(&mut self, key: Key, why: Why, signal: Signal, grace: Duration, ctx: &mut Ctx<'_>) {
+        let kill_at = Some(ctx.now.mono + grace);
+        let Some(process) = self.processes.get_mut(&key) else { return };
+        match process.state {
+            State::Running { pid, .. } => process.state = State::Stopping { pid, why, signal, kill_at },
+            State::Spawning | State::Stopping { .. } | State::Draining { .. } => return,
+        }
+        self.ask(key, signal, ctx);
+    }
+
+    fn ask(&self, key: Key, signal: Signal, ctx: &mut Ctx<'_>) {
+        let reach = if self.config.stop_children { Reach::WithChildren } else { Reach::Process };
+        ctx.out.push(Effect::Signal { key, signal, reach });
+        if let Some(pid) = self.processes.get(&key).and_then(Process::pid) {
+            self.publish(EventKind::Kill { pid }, ctx);
+        }
+    }
+
+    /// SIGKILL to every tree whose time is up.
+    fn kill_overdue(&mut self, ctx: &mut Ctx<'_>) {
+        let now = ctx.now.mono;
+        let overdue = |process: &&mut Process| match process.state {
+            State::Spawning | State::Running { .. } => false,
+            State::Stopping { kill_at, .. } | State::Draining { kill_at, .. } => {
+                kill_at.is_some_and(|at| at <= now)
+            }
+        };
+        let mut pids = Vec::new();
+        for process in self.processes.values_mut().filter(overdue) {
+            let key = process.key;
+            match &mut process.state {
+                State::Spawning | State::Running { .. } => {}
+                State::Draining { kill_at, .. } => {
+                    *kill_at = None;
+                    pids.push((key, None));
+                }
+                State::Stopping { pid, kill_at, .. } => {
+                    *kill_at = None;
+                    pids.push((key, Some(*pid)));
+                }
+            }
+        }
+        for (key, pid) in pids {
+            ctx.out.push(Effect::Signal { key, signal: Signal::KILL, reach: Reach::Tree });
+            if let Some(pid) = pid {
+                self.publish(EventKind::Kill { pid }, ctx);
+            }
+        }
+    }
+
+    fn expire(&mut self, ctx: &mut Ctx<'_>) {
+        let now = ctx.now.mono;
+        let old = |process: &&Process| match process.state {
+            State::Running { expires, .. } => expires.is_some_and(|at| at <= now),
+            State::Spawning | State::Stopping { .. } | State::Draining { .. } => false,
+        };
+        let old: Vec<Key> = self.processes.values().filter(old).map(|process| process.key).collect();
+        for key in old {
+            self.end(key, Why::Replaced, self.config.stop_signal, self.grace(), ctx);
+        }
+    }
+
+    /// The oldest leave, the youngest of them first; one that is leaving anyway needs no successor.
+    pub(super) fn shed_surplus(&mut self, ctx: &mut Ctx<'_>) {
+        let wanted = usize::try_from(self.config.numprocesses).unwrap_or(usize::MAX);
+        let mut surplus = self.filled().saturating_sub(wanted);
+        for process in self.processes.values_mut().filter(|process| process.counts()) {
+            if surplus == 0 {
+                return;
+            }
+            if let State::Stopping { why, .. } | State::Draining { why, .. } = &mut process.state {
+                *why = Why::Surplus;
+                surplus -= 1;
+            }
+        }
+        let running = self.processes.values().filter(|process| process.running());
+        let mut oldest: Vec<Key> = running.take(surplus).map(|process| process.key).collect();
+        oldest.reverse();
+        for key in oldest {
+            self.end(key, Why::Surplus, self.config.stop_signal, self.grace(), ctx);
+        }
+    }
+
+    // ---- starting ----
+
+    /// How many places are taken.
+    pub(super) fn filled(&self) -> usize {
+        self.processes.values().filter(|process| process.counts()).count()
+    }
+
+    /// Starts the next missing process, if there is one and its time has come; one at a time.
+    pub(super) fn spawn_missing(&mut self, most: u32, ctx: &mut Ctx<'_>) -> bool {
+        let wanted = usize::try_from(self.config.numprocesses).unwrap_or(usize::MAX);
+        let used: BTreeSet<Wid> = self.processes.values().map(|process| process.wid).collect();
+        let resting = self.slots.resting(ctx.now.mono).filter(|wid| !used.contains(wid)).count();
+        if most == 0 || self.filled() + resting >= wanted || ctx.now.mono < self.warm {
+            return false;
+        }
+        self.spawn_one(ctx)
+    }
+
+    /// Starts one process if none is being started and there are not too many. True when that
+    /// failed so that the watcher stops.
+    pub(super) fn spawn_one(&mut self, ctx: &mut Ctx<'_>) -> bool {
+        let most = usize::try_from(self.config.numprocesses).unwrap_or(usize::MAX).saturating_mul(2);
+        let spawning = self.processes.values().any(Process::spawning);
+        if spawning || self.processes.len() >= most || ctx.now.mono < self.tries.not_before() {
+            return false;
+        }
+        if !self.may_try(0) {
+            return self.give_up(ctx);
+        }
+        let wid = self.free_wid(ctx);
+        let spec = match spawnspec::build(&self.config, self.id, wid) {
+            Ok(spec) => spec,
+            Err(error) => {
+                self.log(LogLevel::Error, format!("error in '{}': {error}", self.config.name), ctx);
+                self.trouble = Some(format!("'{}' cannot be started: {error}", self.config.name));
+                self.wanted = Wanted::Down;
+                return self.begin_stop(ctx);
+            }
+        };
+        *ctx.next_key += 1;
+        let key = Key(*ctx.next_key);
+        ctx.born.push(key);
+        let process =
+            Process { key, wid, started: ctx.now.wall, since: ctx.now.mono, state: State::Spawning };
+        self.processes.insert(key, process);
+        self.warm = ctx.now.mono + seconds(self.config.warmup_delay);
+        ctx.out.push(Effect::Spawn { key, spec });
+        false
+    }
+
+    /// Whether `max_retry` allows another try after so many failed ones.
+    pub(super) fn may_try(&self, failed: u32) -> bool {
+        self.config.max_retry == -1 || i64::from(failed) < self.config.max_retry
+    }
+
+    /// Nothing can be started: the watcher stops, except in a reload, where the old ones stay.
+    pub(super) fn give_up(&mut self, ctx: &mut Ctx<'_>) -> bool {
+        self.tries = Tries::default();
+        if let Some(Reload::Replace { failed, .. }) = &mut self.reload {
+            *failed = true;
+            return true;
+        }
+        self.log(LogLevel::Error, format!("{} cannot be started, giving up", self.config.name), ctx);
+        self.wanted = Wanted::Down;
+        self.begin_stop(ctx)
+    }
+
+    /// The smallest number that is neither in use nor must rest.
+    fn free_wid(&self, ctx: &Ctx<'_>) -> Wid {
+        let mut taken: BTreeSet<Wid> = self.processes.values().map(|process| process.wid).collect();
+        taken.extend(self.slots.resting(ctx.now.mono));
+        let mut wid = Wid(1);
+        while taken.contains(&wid) {
+            wid = Wid(wid.0 + 1);
+        }
+        wid
+    }
+
+    // ---- who waits, and until when ----
+
+    fn settle_tickets(&mut self, ctx: &mut Ctx<'_>) {
+        let tickets = std::mem::take(&mut self.tickets);
+        for ticket in tickets {
+            match self.settled(&ticket, ctx.now.mono) {
+                Some(outcome) => ctx.done.push((ticket.op, outcome)),
+                None => self.tickets.push(ticket),
+            }
+        }
+    }
+
+    fn settled(&self, ticket: &Ticket, now: Moment) -> Option<Outcome> {
+        match &ticket.goal {
+            Goal::Begun => self.begun().then(Outcome::done),
+            Goal::Down | Goal::Between => self.is_down().then(Outcome::done),
+            Goal::Killed { keys } => {
+                let gone = keys.iter().all(|key| !self.processes.contains_key(key));
+                gone.then(Outcome::done)
+            }
+            Goal::Up { before } | Goal::Reloaded { before } => match self.phase {
+                Phase::Active if self.reload.is_none() => Some(Outcome::moved(before, self.pids())),
+                Phase::Stopped => (self.is_down() || self.config.on_demand).then(|| self.failure(before)),
+                Phase::Starting { .. } | Phase::Active => self.in_vain(),
+                Phase::Stopping { .. } => None,
+            },
+            Goal::Settled => match self.phase {
+                Phase::Active if self.is_calm(now) => Some(Outcome::done()),
+                Phase::Stopped => Some(self.failure(&[])),
+                Phase::Starting { .. } | Phase::Active => self.in_vain(),
+                Phase::Stopping { .. } => None,
+            },
+        }
+    }
+
+    /// Whoever waits for a program that cannot be started is told after a while.
+    fn in_vain(&self) -> Option<Outcome> {
+        let (name, tries) = (&self.config.name, self.tries.failed());
+        let text = || format!("'{name}' could not be started in {tries} tries, still trying");
+        (tries >= TRIES_BEFORE_ANSWER).then(|| Outcome::Failed(text()))
+    }
+
+    /// The first process is there or failed, or there is nothing to wait for.
+    fn begun(&self) -> bool {
+        match self.phase {
+            Phase::Stopped => self.wanted != Wanted::Queued,
+            Phase::Starting { spawned } => spawned > 0 || self.tries.failed() > 0,
+            Phase::Active => !self.processes.values().any(Process::spawning),
+            Phase::Stopping { .. } => true,
+        }
+    }
+
+    /// As many as are wanted, or as many as there can be now, and nobody on the way out or in.
+    fn is_calm(&self, now: Moment) -> bool {
+        let quiet = !self.processes.values().any(|process| process.spawning() || process.leaving());
+        let wanted = usize::try_from(self.config.numprocesses).unwrap_or(usize::MAX);
+        let resting = self.slots.resting(now).next().is_some() || !self.config.respawn;
+        self.reload.is_none() && quiet && (self.filled() >= wanted || resting)
+    }
+
+    fn failure(&self, before: &[circus_protocol::number::Pid]) -> Outcome {
+        match &self.trouble {
+            Some(trouble) => Outcome::Failed(trouble.clone()),
+            // circus calls a program that cannot be executed a success without processes.
+            None => Outcome::moved(before, self.pids()),
+        }
+    }
+
+    /// The next moment after `now` at which something may be due.
+    pub(in crate::arbiter) fn next_deadline(&self, now: Moment) -> Option<Moment> {
+        let processes = self.processes.values().filter_map(Process::deadline);
+        let starting = match self.phase {
+            Phase::Starting { .. } | Phase::Active => [Some(self.warm), Some(self.tries.not_before())],
+            Phase::Stopped | Phase::Stopping { .. } => [None, None],
+        };
+        let starting = starting.into_iter().flatten();
+        processes.chain(starting).chain(self.slots.deadline(now)).filter(|at| *at > now).min()
+    }
+}

@@ -1,0 +1,123 @@
+//! What the host reports about a watcher's processes: births, failed births, deaths.
+
+use circus_protocol::event::EventKind;
+use circus_protocol::number::{Pid, Signal};
+
+use super::{Ctx, Phase, Reload, Watcher};
+use crate::arbiter::effect::{Effect, Key, LogLevel, Reach};
+use crate::arbiter::pace::Tries;
+use crate::arbiter::process::{Process, State, Why};
+use crate::arbiter::time::seconds;
+
+impl Watcher {
+    /// Fork and exec succeeded.
+    pub(in crate::arbiter) fn spawned(&mut self, key: Key, pid: Pid, ctx: &mut Ctx<'_>) {
+        let expires = self.life(ctx).map(|life| ctx.now.mono + life);
+        let Some(process) = self.processes.get_mut(&key).filter(|process| process.spawning()) else {
+            return self.bug("spawned, but not asked for", key, ctx);
+        };
+        process.state = State::Running { pid, expires };
+        let started = process.started;
+        self.publish_at(EventKind::Spawn { pid }, started, ctx);
+        self.tries = Tries::default();
+        if let Phase::Starting { spawned } = &mut self.phase {
+            *spawned = spawned.saturating_add(1);
+        }
+        if let Some(Reload::Replace { boundary, spawned, .. }) = &mut self.reload
+            && key >= *boundary
+        {
+            *spawned = spawned.saturating_add(1);
+        }
+    }
+
+    /// How long a new process may live.
+    fn life(&self, ctx: &mut Ctx<'_>) -> Option<std::time::Duration> {
+        let age = u64::try_from(self.config.max_age).ok().filter(|age| *age > 0)?;
+        let more = ctx.random.up_to(u64::try_from(self.config.max_age_variance).unwrap_or(0));
+        Some(std::time::Duration::from_secs(age.saturating_add(more)).min(seconds(f64::INFINITY)))
+    }
+
+    /// Fork or exec failed.
+    pub(in crate::arbiter) fn spawn_failed(&mut self, key: Key, error: &str, ctx: &mut Ctx<'_>) {
+        if self.processes.remove(&key).is_none_or(|process| !process.spawning()) {
+            return self.bug("failed to spawn, but not asked for", key, ctx);
+        }
+        self.log(LogLevel::Warn, format!("error in '{}': {error}", self.config.name), ctx);
+        if matches!(self.phase, Phase::Stopping { .. }) {
+            return;
+        }
+        // Where tries are counted they follow at once, where they are not they may never end.
+        let patient = (self.config.max_retry == -1).then_some(ctx.ceiling);
+        self.tries.fail(ctx.now.mono, patient);
+        let reload_over = patient.is_some()
+            && matches!(self.reload, Some(Reload::Replace { .. }))
+            && self.tries.failed() >= super::converge::TRIES_BEFORE_ANSWER;
+        if !self.may_try(self.tries.failed()) || reload_over {
+            self.give_up(ctx);
+        }
+    }
+
+    /// A process died and was reaped.
+    pub(in crate::arbiter) fn exited(
+        &mut self,
+        key: Key,
+        exit_code: Option<i32>,
+        lingering: bool,
+        ctx: &mut Ctx<'_>,
+    ) {
+        let Some(process) = self.processes.get(&key).cloned() else {
+            return self.bug("exited, but not known", key, ctx);
+        };
+        match process.state {
+            State::Spawning | State::Draining { .. } => self.bug("exited, but not alive", key, ctx),
+            State::Running { pid, .. } => {
+                self.publish(EventKind::Reap { pid, exit_code }, ctx);
+                let lived = ctx.now.mono.since(process.since);
+                self.slots.died(process.wid, lived, ctx.now.mono, ctx.ceiling);
+                let drain = State::Draining { why: Why::Crashed, kill_at: None };
+                self.leave(process, lingering, Signal::KILL, drain, ctx);
+            }
+            State::Stopping { pid, why, signal, kill_at } => {
+                match (&mut self.phase, why) {
+                    (Phase::Stopping { reaps }, _) => {
+                        reaps.insert(key, (pid, exit_code));
+                    }
+                    (_, Why::Sequential) => self.publish(EventKind::Reap { pid, exit_code }, ctx),
+                    (_, Why::Crashed | Why::Replaced | Why::Surplus | Why::Watcher) => {}
+                }
+                let signal = if kill_at.is_some() { signal } else { Signal::KILL };
+                self.leave(process, lingering, signal, State::Draining { why, kill_at }, ctx);
+            }
+        }
+    }
+
+    /// The dead one is forgotten, or, if others of its group live, they are asked to end as it was.
+    fn leave(
+        &mut self,
+        mut process: Process,
+        lingering: bool,
+        signal: Signal,
+        drain: State,
+        ctx: &mut Ctx<'_>,
+    ) {
+        let key = process.key;
+        self.processes.remove(&key);
+        if lingering {
+            process.state = drain;
+            self.processes.insert(key, process);
+            ctx.out.push(Effect::Signal { key, signal, reach: Reach::Tree });
+        }
+    }
+
+    /// The last of a dead process' group is gone.
+    pub(in crate::arbiter) fn gone(&mut self, key: Key, ctx: &mut Ctx<'_>) {
+        match self.processes.get(&key).map(|process| process.state) {
+            Some(State::Draining { .. }) => {
+                self.processes.remove(&key);
+            }
+            Some(State::Spawning | State::Running { .. } | State::Stopping { .. }) | None => {
+                self.bug("gone, but not draining", key, ctx);
+            }
+        }
+    }
+}
