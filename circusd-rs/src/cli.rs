@@ -1,1 +1,115 @@
-//! Placeholder.
+//! circusd's own flags; knows nothing of configuration files or daemons.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, ValueEnum};
+
+/// What `--version` prints after the program's name: ours, and the circus we stand in for.
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (circus 0.19.0)");
+
+/// Runs some watchers.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "circusd-rs", version = VERSION, about, long_about = None)]
+pub struct Arguments {
+    /// Configuration file
+    pub config: Option<PathBuf>,
+    /// Log level
+    #[arg(long, value_name = "LEVEL", value_parser = level)]
+    pub log_level: Option<Level>,
+    /// Where logs go: `-` for stderr, a file, or syslog://host[:port]?facility (default: -)
+    #[arg(long, value_name = "OUTPUT")]
+    pub log_output: Option<String>,
+    /// Python logging configuration; accepted, and has no effect
+    #[arg(long, value_name = "FILE")]
+    pub logger_config: Option<PathBuf>,
+    /// Start in the background
+    #[arg(long)]
+    pub daemon: bool,
+    /// Where to write the process number
+    #[arg(long, value_name = "FILE")]
+    pub pidfile: Option<PathBuf>,
+    /// Only say what is wrong with the configuration, and end with 0 if nothing is
+    #[arg(long)]
+    pub check: bool,
+}
+
+/// How much goes into the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub enum Level {
+    /// Only what ends the daemon.
+    Critical,
+    /// What someone must act on.
+    Error,
+    /// What we recovered from, too.
+    Warning,
+    /// Lifecycle, too.
+    Info,
+    /// Everything.
+    Debug,
+}
+
+impl Level {
+    /// circus' words; anything unknown in a file silently means `info`.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        <Self as ValueEnum>::from_str(word, true).ok()
+    }
+}
+
+/// All lower or all upper case, as stock has it.
+fn level(word: &str) -> Result<Level, String> {
+    let one_case = word == word.to_lowercase() || word == word.to_uppercase();
+    Level::from_word(word).filter(|_| one_case).ok_or_else(|| {
+        "choose critical, error, warning, info or debug, all lower or all upper case".to_owned()
+    })
+}
+
+/// Reads the command line. Whatever ends the program here has been printed already: help and version
+/// (0), no configuration (the usage, 0, as stock), wrong arguments (2).
+///
+/// # Errors
+/// The exit status, when there is nothing to run.
+pub fn parse() -> Result<Arguments, ExitCode> {
+    match Arguments::try_parse() {
+        Ok(arguments) if arguments.config.is_none() => {
+            // A closed stdout is not worth an error: nobody is left to read it.
+            let _closed = Arguments::command().print_help();
+            Err(ExitCode::SUCCESS)
+        }
+        Ok(arguments) => Ok(arguments),
+        Err(error) => {
+            let _closed = error.print();
+            Err(ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2)))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn levels_are_in_one_case() {
+        let parsed = |word: &str| Arguments::try_parse_from(["circusd-rs", "--log-level", word, "c.ini"]);
+        assert_eq!(parsed("DEBUG").unwrap().log_level, Some(Level::Debug));
+        assert_eq!(parsed("critical").unwrap().log_level, Some(Level::Critical));
+        for word in ["Debug", "loud", ""] {
+            assert_eq!(parsed(word).unwrap_err().exit_code(), 2, "{word}");
+        }
+    }
+
+    #[test]
+    fn flags_of_stock_are_known() {
+        let line = "circusd-rs --daemon --pidfile p --log-output - --logger-config l --check c.ini";
+        let arguments = Arguments::try_parse_from(line.split(' ')).unwrap();
+        assert!(arguments.daemon && arguments.check);
+        assert_eq!(arguments.config, Some("c.ini".into()));
+        assert_eq!(Arguments::try_parse_from(["circusd-rs", "--zorg"]).unwrap_err().exit_code(), 2);
+    }
+}

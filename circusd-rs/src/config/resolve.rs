@@ -8,9 +8,11 @@ mod environment;
 mod watcher;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use circus_protocol::ini::{Ini, Section, ValueError, parse_bool, parse_float, parse_int};
+use circus_protocol::service::{ServiceError, Services};
 
 use crate::config::expand::{self, variables};
 use crate::config::{Config, Global, Inherited, WatcherConfig};
@@ -71,11 +73,33 @@ pub fn resolve(
     // By name as configured, case sensitive: circus' order.
     watchers.sort_by(|a, b| a.name.original().cmp(b.name.original()));
     let watchers = last_of_each_name(watchers, &mut warnings);
-    if !errors.is_empty() {
-        return Err(errors);
+    let services = services(ini, &global, &inherited.working_dir);
+    match services {
+        Ok(services) if errors.is_empty() => {
+            warnings.extend(services.warnings.iter().cloned());
+            let inherited = Arc::clone(inherited);
+            Ok(Resolved {
+                config: Config { circus, watchers, services: Arc::new(services), inherited },
+                warnings,
+            })
+        }
+        Ok(_) => Err(errors),
+        Err(faults) => {
+            errors.extend(faults.iter().map(ToString::to_string));
+            Err(errors)
+        }
     }
-    let config = Config { circus, watchers, services: Arc::default(), inherited: Arc::clone(inherited) };
-    Ok(Resolved { config, warnings })
+}
+
+/// Our own sections, whose values may name variables like any other. A watcher's name or options
+/// mean nothing to them.
+fn services(
+    mut ini: Ini,
+    global: &BTreeMap<String, String>,
+    working_dir: &str,
+) -> Result<Services, Vec<ServiceError>> {
+    ini.rewrite(|_, entry| Some(variables(&entry.value, |key| global.get(key).cloned())));
+    Services::from_ini(&ini, Path::new(working_dir))
 }
 
 /// Names that differ only in case are one watcher to every client; stock starts both and can reach

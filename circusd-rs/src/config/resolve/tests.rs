@@ -176,3 +176,13 @@ fn what_we_do_not_do_yet_is_said() {
         ]
     );
 }
+
+#[test]
+fn our_sections_are_read_with_variables_and_their_faults_join_the_others() {
+    let text = "[watcher:a]\ncmd = x\n[service:a]\nhome = $(circus.env.home)/db\n";
+    let config = load(text).unwrap().config;
+    assert_eq!(config.services.services[0].name, "a");
+    let faults = load("[watcher:a]\nnumprocesses = x\n[service:a]\nzorg = 1\n").unwrap_err();
+    assert_eq!(faults.len(), 2, "{faults:?}");
+    assert!(faults[1].starts_with("c.ini:4: [service:a] zorg: unknown key"), "{faults:?}");
+}
