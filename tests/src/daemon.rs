@@ -83,8 +83,7 @@ impl Daemon {
     }
 
     /// The same in a given directory and on a given address.
-    #[must_use]
-    pub fn start_in(flavor: Flavor, ini: &str, dir: &Path, address: &str) -> Self {
+    fn start_in(flavor: Flavor, ini: &str, dir: &Path, address: &str) -> Self {
         let endpoints = format!(
             "[circus]\nendpoint = tcp://{address}:5555\npubsub_endpoint = tcp://{address}:5556\n\
              stats_endpoint_is = off\nmulticast_endpoint =\n"
@@ -95,15 +94,23 @@ impl Daemon {
             .replace("{dir}", dir.to_str().expect("a plain path"))
             .replace("{address}", address)
             .replace("{mischief}", built("mischief").to_str().expect("a plain path"));
-        std::fs::write(dir.join("circus.ini"), text).expect("the ini is written");
-        let child = Self::spawn(flavor, dir);
+        let file = dir.join("circus.ini");
+        std::fs::write(&file, text).expect("the ini is written");
+        Self::start_on(flavor, &file, dir, address)
+    }
+
+    /// A daemon on an ini as it is, in `dir`, with the address in the variable `NODE`; the ini binds
+    /// `$(circus.env.node)`, so that several nodes share one file.
+    #[must_use]
+    pub fn start_on(flavor: Flavor, ini: &Path, dir: &Path, address: &str) -> Self {
+        let child = Self::spawn(flavor, ini, dir, address);
         let mut daemon =
             Self { child, flavor, dir: dir.to_path_buf(), address: address.to_owned(), _temp: None };
         daemon.wait_until_listening();
         daemon
     }
 
-    fn spawn(flavor: Flavor, dir: &Path) -> Child {
+    fn spawn(flavor: Flavor, ini: &Path, dir: &Path, address: &str) -> Child {
         let log = std::fs::File::options()
             .create(true)
             .append(true)
@@ -114,8 +121,9 @@ impl Daemon {
             Flavor::Ours => built("circusd-rs"),
         };
         Command::new(program)
-            .arg("circus.ini")
+            .arg(ini)
             .current_dir(dir)
+            .env("NODE", address)
             .env_remove("CIRCUSCTL_ENDPOINT")
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("the log is shared"))
