@@ -62,10 +62,23 @@ pub fn built(program: &str) -> PathBuf {
 /// An address in 127.0.0.0/8 that no other daemon of this run uses, so that ports need no luck.
 #[must_use]
 pub fn fresh_address() -> String {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
+    static NEXT: AtomicU32 = AtomicU32::new(1);
     let n = NEXT.fetch_add(1, Ordering::Relaxed);
+    format!("{}.{}", network(), n % 128)
+}
+
+/// Neighbouring addresses, for a cluster.
+#[must_use]
+pub fn fresh_block(count: u32) -> Vec<String> {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let first = NEXT.fetch_add(count, Ordering::Relaxed);
+    (first..first + count).map(|n| format!("{}.{}", network(), 128 + n % 120)).collect()
+}
+
+/// A part of loopback for this process.
+fn network() -> String {
     let pid = std::process::id();
-    format!("127.{}.{}.{}", 16 + pid % 200, (pid / 200) % 250 + 1, n % 250 + 1)
+    format!("127.{}.{}", 16 + pid % 200, (pid / 200) % 250 + 1)
 }
 
 impl Daemon {

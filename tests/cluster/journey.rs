@@ -1,0 +1,178 @@
+//! The main job, from stopped nodes to a clean start, on a mixed cluster.
+
+use circus_tests::daemon::Flavor;
+use circus_tests::wait::until;
+
+use crate::nodes::{Cluster, MIXED};
+
+#[test]
+fn the_main_job_on_a_mixed_cluster() {
+    let mut cluster = Cluster::start(MIXED);
+    who_is_alive(&cluster);
+    configure_three_then_four(&cluster);
+    start_everything(&cluster);
+    running_services_are_protected(&cluster);
+    stop_everything(&cluster);
+    wipe_and_start_again(&cluster);
+    cluster.all_do(&["stop", "--yes"]);
+    cluster.assert_no_one_shots();
+}
+
+fn who_is_alive(cluster: &Cluster) {
+    let status = cluster.all_do(&["status"]);
+    for (node, flavor) in status.nodes().iter().zip(MIXED) {
+        let daemon = node["daemon"].as_str().unwrap_or_default();
+        let expected = if flavor == Flavor::Ours { "circusd-rs" } else { "circusd" };
+        assert_eq!(daemon.split(' ').next(), Some(expected), "{node:#}");
+    }
+    for name in ["neo4j", "titan", "cassandra"] {
+        assert_eq!(status.watchers(name), ["stopped"; 4], "{name}");
+    }
+}
+
+/// Two kinds of node, one set of rules: what is expected comes from neither.
+fn expected_neo4j(cluster: &Cluster, node: usize, members: usize) -> String {
+    let address = &cluster.addresses[node];
+    let hosts: Vec<_> = cluster.addresses[..members].iter().map(|host| format!("{host}:5001")).collect();
+    let slave_only = if node == 0 { "False" } else { "True" };
+    format!(
+        "online_backup_server={address}:6362\nha.server_id={}\nha.slave_only={slave_only}\n\
+         ha.initial_hosts={}\nha.cluster_server={address}:5001\nha.server={address}:6001\n\
+         remote.pattern=$Conclusion",
+        node + 1,
+        hosts.join(","),
+    )
+}
+
+fn configure_three_then_four(cluster: &Cluster) {
+    // A smaller range first, as an experiment with three nodes would have it.
+    let answer = cluster.ask(3, &["configure", "--yes"]);
+    assert_eq!(answer.exit, 0, "{:#}\n{}", answer.document, answer.stderr);
+    for node in 0..3 {
+        let text =
+            std::fs::read_to_string(cluster.path(node, "neo4j/conf/neo4j.properties")).unwrap_or_default();
+        assert_eq!(text, expected_neo4j(cluster, node, 3), "node {node}");
+    }
+    assert!(!cluster.path(3, "neo4j/conf/neo4j.properties").exists(), "the fourth node was no target");
+
+    // A dry run shows what would change and changes nothing.
+    let dry = cluster.ask(4, &["configure", "--dry-run"]);
+    assert_eq!(dry.exit, 0, "{:#}", dry.document);
+    assert!(dry.document.to_string().contains("+ha.initial_hosts="), "{:#}", dry.document);
+    assert!(!cluster.path(3, "neo4j/conf/neo4j.properties").exists(), "a dry run writes nothing");
+
+    cluster.all_do(&["configure", "--yes"]);
+    for node in 0..4 {
+        let text =
+            std::fs::read_to_string(cluster.path(node, "neo4j/conf/neo4j.properties")).unwrap_or_default();
+        assert_eq!(text, expected_neo4j(cluster, node, 4), "node {node}");
+        let yaml =
+            std::fs::read_to_string(cluster.path(node, "cassandra/conf/cassandra.yaml")).unwrap_or_default();
+        let (seed, address) = (&cluster.addresses[0], &cluster.addresses[node]);
+        assert_eq!(
+            yaml,
+            format!(
+                "cluster_name: 'Titan Cassandra Cluster'\nseed_provider:\n    - seeds: \"{seed}\"\n\
+                 listen_address: {address}\nrpc_address: {address}"
+            ),
+        );
+        let mode = std::fs::metadata(cluster.path(node, "titan/conf/rexster.xml")).expect("it was written");
+        assert_eq!(
+            std::os::unix::fs::PermissionsExt::mode(&mode.permissions()) & 0o777,
+            0o644,
+            "node {node}"
+        );
+    }
+    let again = cluster.ask(4, &["configure", "--yes"]);
+    assert_eq!(again.states(), ["unchanged"; 4], "{:#}", again.document);
+}
+
+fn start_everything(cluster: &Cluster) {
+    // Nameless, although no watcher starts by itself: stock alone would do nothing.
+    cluster.all_do(&["start", "cassandra"]);
+    cluster.all_do(&["start"]);
+    until("all watchers active on all nodes", || {
+        let status = cluster.all_do(&["status"]);
+        ["neo4j", "titan", "cassandra"]
+            .iter()
+            .all(|name| status.watchers(name) == ["active"; 4])
+            .then_some(())
+    });
+    for (node, count) in cluster.process_counts().iter().enumerate() {
+        assert!(*count >= 3, "node {node} runs {count} processes");
+    }
+    until("data on all nodes", || {
+        (0..4).all(|node| !is_empty(&cluster.path(node, "cassandra/data"))).then_some(())
+    });
+    let stats = cluster.all_do(&["stats"]);
+    for node in stats.nodes() {
+        let text = node["data"].to_string();
+        assert!(text.contains("mem_info1"), "{node:#}");
+    }
+}
+
+fn running_services_are_protected(cluster: &Cluster) {
+    std::fs::write(
+        cluster.base().join("templates/cassandra.yaml.tmpl"),
+        "changed: ${address}\nlisten_address: ${address}\nseeds: ${seeds}\n",
+    )
+    .expect("a template is written");
+    let answer = cluster.ask(4, &["configure", "--yes"]);
+    assert_eq!(answer.exit, 1, "{:#}", answer.document);
+    assert_eq!(answer.states(), ["refused"; 4], "{:#}", answer.document);
+    let answer = cluster.ask(4, &["reset", "data", "--yes"]);
+    assert_eq!(answer.exit, 1, "{:#}", answer.document);
+    assert_eq!(answer.states(), ["refused"; 4], "{:#}", answer.document);
+    for node in 0..4 {
+        assert!(!is_empty(&cluster.path(node, "cassandra/data")), "node {node}");
+        let yaml =
+            std::fs::read_to_string(cluster.path(node, "cassandra/conf/cassandra.yaml")).unwrap_or_default();
+        assert!(yaml.starts_with("cluster_name"), "node {node}: {yaml}");
+    }
+}
+
+fn stop_everything(cluster: &Cluster) {
+    cluster.all_do(&["stop", "--yes"]);
+    let status = cluster.all_do(&["status"]);
+    for name in ["neo4j", "titan", "cassandra"] {
+        assert_eq!(status.watchers(name), ["stopped"; 4], "{name}");
+    }
+    assert_eq!(cluster.process_counts(), [0; 4]);
+}
+
+fn wipe_and_start_again(cluster: &Cluster) {
+    for node in 0..4 {
+        std::fs::create_dir_all(cluster.path(node, "neo4j/data/dbms")).expect("a folder");
+        std::fs::write(cluster.path(node, "neo4j/data/dbms/auth"), "kept").expect("a file");
+        std::fs::write(cluster.path(node, "neo4j/data/graph.db"), "gone").expect("a file");
+    }
+    let dry = cluster.all_do(&["reset", "data", "--dry-run"]);
+    assert!(dry.document.to_string().contains("graph.db"), "{:#}", dry.document);
+    assert!(cluster.path(0, "neo4j/data/graph.db").exists(), "a dry run deletes nothing");
+
+    cluster.all_do(&["reset", "data", "--yes"]);
+    for node in 0..4 {
+        assert!(!cluster.path(node, "neo4j/data/graph.db").exists(), "node {node}");
+        assert!(cluster.path(node, "neo4j/data/dbms/auth").exists(), "node {node}");
+        assert!(is_empty(&cluster.path(node, "cassandra/data")), "node {node}");
+        assert!(!is_empty(&cluster.path(node, "cassandra/log")), "logs were not asked for");
+    }
+    cluster.all_do(&["clear", "log", "--yes"]);
+    for node in 0..4 {
+        for file in std::fs::read_dir(cluster.path(node, "cassandra/log")).expect("a folder").flatten() {
+            assert_eq!(file.metadata().expect("a file").len(), 0, "{}", file.path().display());
+        }
+    }
+    cluster.all_do(&["configure", "--yes"]);
+    cluster.all_do(&["start", "cassandra", "neo4j"]);
+    let status = cluster.all_do(&["status"]);
+    assert_eq!(status.watchers("cassandra"), ["active"; 4]);
+    assert_eq!(status.watchers("titan"), ["stopped"; 4]);
+}
+
+/// Nothing but what a reset may leave behind for itself, which is hidden.
+fn is_empty(dir: &std::path::Path) -> bool {
+    std::fs::read_dir(dir).map_or(true, |entries| {
+        entries.flatten().all(|entry| entry.file_name().to_string_lossy().starts_with('.'))
+    })
+}
