@@ -23,10 +23,26 @@ pub const MAX_DEPTH: usize = 200;
 /// How many digits an integer may have; Python refuses longer ones too.
 pub const MAX_DIGITS: usize = 4300;
 
-/// A float as a JSON value, in the text that Python would print.
+/// How a value holds `NaN`. serde_json makes no number of that word, and `json!` would panic on it, so
+/// a text stands for it that is a number to everybody; [`parse`](parse()) never gives it to a zero.
+const NAN: &str = "0e+999";
+/// How a value holds `Infinity`; to Python this text is infinity as well.
+const INFINITY: &str = "1e+999";
+/// How a value holds `-Infinity`.
+const NEGATIVE_INFINITY: &str = "-1e+999";
+
+/// A float as a JSON value, in the text that Python would print. `NaN` and the infinities are values too,
+/// which [`as_float`] reads back and [`to_vec`] spells as Python does.
 #[must_use]
 pub fn float(value: f64) -> Value {
-    Value::Number(Number::from_string_unchecked(float_json(value)))
+    let text = if value.is_nan() {
+        NAN.to_owned()
+    } else if value.is_infinite() {
+        if value > 0.0 { INFINITY.to_owned() } else { NEGATIVE_INFINITY.to_owned() }
+    } else {
+        float_repr(value)
+    };
+    Value::Number(Number::from_string_unchecked(text))
 }
 
 /// A float as Python's `json.dumps` prints it.
@@ -44,9 +60,7 @@ fn float_json(value: f64) -> String {
 #[must_use]
 pub fn as_float(number: &Number) -> Option<f64> {
     match number.as_str() {
-        "NaN" => Some(f64::NAN),
-        "Infinity" => Some(f64::INFINITY),
-        "-Infinity" => Some(f64::NEG_INFINITY),
+        NAN => Some(f64::NAN),
         text => text.parse().ok(),
     }
 }

@@ -55,6 +55,23 @@ fn what_python_takes_is_taken() {
     }
 }
 
+/// `json!` and `to_value` write a value and read it again; both would panic on a number they do not know.
+#[test]
+fn no_number_makes_serde_json_panic() {
+    let value = json::parse(
+        b"[NaN, Infinity, -Infinity, 0e999, 0E+999, -0e999, 1e999, 123456789012345678901234567890]",
+    )
+    .unwrap();
+    let wrapped = serde_json::json!({"wrapped": value});
+    let python = r#"{"wrapped": [NaN, Infinity, -Infinity, 0.0, 0.0, -0.0, Infinity, 123456789012345678901234567890]}"#;
+    assert_eq!(json::to_vec(&wrapped), python.as_bytes());
+    assert_eq!(
+        json::python_repr(&value),
+        "[nan, inf, -inf, 0.0, 0.0, -0.0, inf, 123456789012345678901234567890]"
+    );
+    assert!(serde_json::from_str::<Value>(&wrapped.to_string()).is_ok());
+}
+
 /// A Rust string cannot hold half a surrogate pair.
 #[test]
 fn half_a_surrogate_pair_is_replaced() {
@@ -162,7 +179,8 @@ proptest! {
     fn printed_values_read_back(value in value()) {
         let bytes = json::to_vec(&value);
         prop_assert!(bytes.is_ascii());
-        prop_assert_eq!(json::parse(&bytes), Ok(value));
+        prop_assert_eq!(json::parse(&bytes), Ok(value.clone()));
+        prop_assert_eq!(serde_json::json!(value), value);
     }
 
     #[test]

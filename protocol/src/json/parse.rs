@@ -5,7 +5,7 @@
 
 use serde_json::{Map, Number, Value};
 
-use super::{MAX_DEPTH, MAX_DIGITS};
+use super::{MAX_DEPTH, MAX_DIGITS, float};
 
 /// Why bytes are not JSON to Python (or, for the depth, not to us).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -117,9 +117,9 @@ impl<'a> Parser<'a> {
                 return Ok(value);
             }
         }
-        for word in ["NaN", "Infinity"] {
+        for (word, value) in [("NaN", f64::NAN), ("Infinity", f64::INFINITY)] {
             if self.take_word(word) {
-                return Ok(verbatim(word));
+                return Ok(float(value));
             }
         }
         self.expected("a value")
@@ -179,7 +179,7 @@ impl<'a> Parser<'a> {
         let start = self.at;
         self.take(b'-');
         if self.take_word("Infinity") {
-            return Ok(verbatim("-Infinity"));
+            return Ok(float(f64::NEG_INFINITY));
         }
         if !self.take(b'0') && self.digits() == 0 {
             return self.expected("a digit");
@@ -194,7 +194,9 @@ impl<'a> Parser<'a> {
         if self.at == integer && integer - start > MAX_DIGITS {
             return Err(JsonError::TooLong(start));
         }
-        Ok(verbatim(self.since(start)))
+        let text = self.since(start);
+        // A zero that could come out as what stands for `NaN`.
+        Ok(if text.starts_with("0e") || text.starts_with("0E") { float(0.0) } else { verbatim(text) })
     }
 
     /// Goes back when the part is not complete: Python then takes the number without it.
@@ -289,7 +291,7 @@ impl<'a> Parser<'a> {
     }
 }
 
-/// A number as its text; `from_string_unchecked` wants JSON, and `NaN` is JSON to Python.
+/// A number as its text, which is JSON.
 fn verbatim(text: &str) -> Value {
     Value::Number(Number::from_string_unchecked(text.to_owned()))
 }

@@ -4,14 +4,16 @@
 use core::time::Duration;
 
 use bytes::Bytes;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::time::timeout;
 
 use super::dealer::Dealer;
 use super::limits::LinkOptions;
 use super::link::{ConnectError, DownReason, LinkEvent};
 use super::peer::SendError;
+use crate::codec::encode_request;
 use crate::endpoint::Endpoint;
+use crate::json;
 
 /// Why a call brought no reply.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -120,8 +122,7 @@ impl Client {
     async fn exchange(&mut self, command: &str, properties: Value) -> Result<Value, CallError> {
         let id = format!("{:x}", self.next_id);
         self.next_id += 1;
-        let request = json!({ "id": id, "command": command, "properties": properties });
-        let frames = vec![Bytes::from(request.to_string())];
+        let frames = vec![Bytes::from(encode_request(&id, command, &properties))];
         let mut sent = self.try_send(&frames)?;
         loop {
             let event = self.dealer.recv().await;
@@ -157,7 +158,7 @@ impl Client {
             [delimiter, payload] if delimiter.is_empty() => payload,
             _ => return Err(bad(format!("expected one frame, got {}", frames.len()))),
         };
-        serde_json::from_slice(payload).map_err(|error| bad(format!("not JSON: {error}")))
+        json::parse(payload).map_err(|error| bad(format!("not JSON: {error}")))
     }
 
     /// Closes the connection, after what is queued has left.
