@@ -1,14 +1,38 @@
 //! The other side of the contract: everything that touches the kernel.
+//!
+//! ```text
+//!  daemon loop ──Effect──► runner ─┬─► warden ── fork, signal, reap: every process of ours
+//!        ▲                         │      └─ pipes ─► output ── files, terminal
+//!        │                         ├─► sampler ── /proc
+//!        └────────Input────────────┴─► a thread for each job: configure, reset
+//! ```
+//!
+//! Who owns what: the warden's thread owns the processes' numbers, the output thread owns pipes and
+//! files, the sampler owns what it saw last. They send messages and share nothing. None of them
+//! decides anything, and none knows the endpoints.
 
-pub mod child;
-pub mod clock;
-pub mod configure;
-pub mod files;
-pub mod interrupt;
-pub mod reset;
 pub mod runner;
-pub mod sample;
-pub mod spawn;
+
+pub(crate) mod warden;
+
+pub(crate) mod spawn;
+
+pub(crate) mod child;
+
+pub(crate) mod tree;
+
 pub mod stream;
-pub mod tree;
+
+pub mod sample;
+
+pub mod configure;
+
+pub mod reset;
+
 mod walk;
+
+pub mod files;
+
+pub mod interrupt;
+
+pub mod clock;

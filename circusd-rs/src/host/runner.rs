@@ -1,1 +1,199 @@
-//! Placeholder.
+//! Performs effects, and never decides nor waits.
+//!
+//! ```text
+//!             ┌► warden: processes ──► output: streams
+//!  perform ───┼► sampler: figures
+//!             └► a thread for each job: configure, reset
+//! ```
+//!
+//! Whatever takes time happens on another thread and comes back as an [`Input`]. What is not the
+//! host's business ([`LoopEffect`]) is handed back to the daemon's loop, in order.
+
+use std::io;
+use std::time::Duration;
+
+use circus_protocol::event::Event;
+use circus_protocol::number::Signal;
+use circus_protocol::reply::{Refusal, Reply};
+use circus_protocol::service::{ConfigureJob, ConfigureOutcome, ResetJob, ResetOutcome};
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+
+use crate::arbiter::effect::{Effect, JobId, Key, LogLevel, Reach};
+use crate::arbiter::input::{Input, ReplyTo};
+use crate::host::sample::{self, Question};
+use crate::host::stream::Outputs;
+use crate::host::warden::{self, Order};
+
+/// How long [`Runner::finish`] waits for output to be written.
+const FINISH: Duration = Duration::from_secs(2);
+
+/// What the daemon's loop does itself.
+#[derive(Debug, Clone, PartialEq)]
+#[must_use]
+pub enum LoopEffect {
+    /// Read the configuration files again.
+    ReadConfig,
+    /// Publish an event.
+    Publish(Event),
+    /// Answer a client.
+    Reply {
+        /// Whom.
+        to: ReplyTo,
+        /// What.
+        reply: Reply,
+    },
+    /// Say something in the log.
+    Log {
+        /// How loud.
+        level: LogLevel,
+        /// The watcher it is about, as configured.
+        watcher: Option<String>,
+        /// What.
+        text: String,
+    },
+    /// End the daemon.
+    Exit {
+        /// The process' exit status.
+        code: u8,
+    },
+}
+
+/// Whose orphans we reap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Orphans {
+    /// Those of all our descendants come to us: the daemon, which calls [`adopt_orphans`] first.
+    Adopted,
+    /// They go to somebody else: tests that share a process.
+    Left,
+}
+
+/// Make all orphans among our descendants our children, so that they are found and reaped. Pid 1 needs
+/// no such call but is not harmed by it.
+///
+/// # Errors
+///
+/// When the kernel refuses; then orphans go to pid 1, and `Orphans::Left` is right.
+pub fn adopt_orphans() -> io::Result<()> {
+    Ok(nix::sys::prctl::set_child_subreaper(true)?)
+}
+
+/// The host's end of the daemon's loop.
+#[derive(Debug)]
+pub struct Runner {
+    inputs: mpsc::Sender<Input>,
+    orders: mpsc::Sender<Order>,
+    outputs: Outputs,
+    questions: mpsc::Sender<Question>,
+    written: oneshot::Receiver<()>,
+    handle: Handle,
+}
+
+impl Runner {
+    /// Start the host's threads. Must be called within the loop's runtime; `inputs` is the loop's
+    /// mailbox, whose bound may be small: answers wait for room without holding anything up.
+    ///
+    /// # Errors
+    ///
+    /// When the system refuses a thread or a descriptor.
+    pub fn new(inputs: mpsc::Sender<Input>, orphans: Orphans) -> io::Result<Self> {
+        let (outputs, written) = Outputs::start()?;
+        let orders = warden::start(inputs.clone(), outputs.clone(), orphans == Orphans::Adopted)?;
+        let questions = sample::start(inputs.clone())?;
+        Ok(Self { inputs, orders, outputs, questions, written, handle: Handle::current() })
+    }
+
+    /// Begin an effect; its answer, if it has one, arrives as an input. What the loop does itself is
+    /// returned. Never waits.
+    pub fn perform(&mut self, effect: Effect) -> Option<LoopEffect> {
+        match effect {
+            Effect::Spawn { key, spec } => self.order(Order::Spawn { key, spec }),
+            Effect::Signal { key, signal, reach } => self.order(Order::Signal { key, signal, reach }),
+            Effect::Deliver { job, keys, signal, reach } => self.deliver(job, keys, signal, reach),
+            Effect::OpenStreams { watcher, stdout, stderr } => self.outputs.open(watcher, stdout, stderr),
+            Effect::CloseStreams { watcher } => self.outputs.close(watcher),
+            Effect::Sample { tag, targets } => {
+                if let Err(error) = self.questions.try_send(Question { tag, targets }) {
+                    tracing::error!("the sampler does not answer");
+                    let figures = vec![None; error.into_inner().targets.len()];
+                    self.answer(Input::Sampled { tag, figures });
+                }
+            }
+            Effect::Configure { job, work } => {
+                let answer = move |result| Input::Configured { job, result };
+                self.job(move || configure(*work), answer);
+            }
+            Effect::Reset { job, work } => {
+                let answer = move |result| Input::ResetDone { job, result };
+                self.job(move || reset(*work), answer);
+            }
+            Effect::ReadConfig => return Some(LoopEffect::ReadConfig),
+            Effect::Publish(event) => return Some(LoopEffect::Publish(event)),
+            Effect::Reply { to, reply } => return Some(LoopEffect::Reply { to, reply }),
+            Effect::Log { level, watcher, text } => return Some(LoopEffect::Log { level, watcher, text }),
+            Effect::Exit { code } => return Some(LoopEffect::Exit { code }),
+        }
+        None
+    }
+
+    /// Let go of everything: output that is still in the pipes is written, processes that run stay.
+    pub async fn finish(self) {
+        let Self { inputs, orders, outputs, questions, written, handle: _ } = self;
+        drop((inputs, orders, outputs, questions));
+        if timeout(FINISH, written).await.is_err() {
+            tracing::error!("some output could not be written in time");
+        }
+    }
+
+    fn deliver(&mut self, job: JobId, keys: Vec<Key>, signal: Signal, reach: Reach) {
+        self.order(Order::Deliver { job, keys, signal, reach });
+    }
+
+    /// The warden's queue holds more than a sane daemon can want; if it is full or gone, the thread is
+    /// stuck or has panicked. Then the answer is no.
+    fn order(&mut self, order: Order) {
+        let Err(error) = self.orders.try_send(order) else { return };
+        tracing::error!(%error, "the processes' thread does not answer");
+        let errno = libc::EAGAIN;
+        match error.into_inner() {
+            Order::Spawn { key, spec: _ } => {
+                let error = format!("[Errno {errno}] Resource temporarily unavailable: fork");
+                self.answer(Input::SpawnFailed { key, error });
+            }
+            Order::Signal { .. } => {}
+            Order::Deliver { job, .. } => {
+                let refusal = Refusal::Os { errno, text: "Resource temporarily unavailable".to_owned() };
+                self.answer(Input::Delivered { job, result: Err(refusal) });
+            }
+        }
+    }
+
+    /// An answer that waits for room in the mailbox, outside of the loop that empties it.
+    fn answer(&self, input: Input) {
+        let inputs = self.inputs.clone();
+        self.handle.spawn(async move { inputs.send(input).await });
+    }
+
+    /// Work that blocks, on a thread of its own. A panic there is an answer, too.
+    fn job<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, Vec<String>> + Send + 'static,
+        answer: impl FnOnce(Result<T, Vec<String>>) -> Input + Send + 'static,
+    ) {
+        let inputs = self.inputs.clone();
+        let done = self.handle.spawn_blocking(work);
+        self.handle.spawn(async move {
+            let result = done.await.unwrap_or_else(|panic| Err(vec![format!("a bug: {panic}")]));
+            let _the_loop_left = inputs.send(answer(result)).await;
+        });
+    }
+}
+
+fn configure(_: ConfigureJob) -> Result<Box<ConfigureOutcome>, Vec<String>> {
+    Err(vec!["configure is not available in this build".to_owned()])
+}
+
+fn reset(_: ResetJob) -> Result<Box<ResetOutcome>, Vec<String>> {
+    Err(vec!["reset is not available in this build".to_owned()])
+}

@@ -1,1 +1,193 @@
-//! Placeholder.
+//! Figures about processes: one thread that reads `/proc` when asked.
+//!
+//! Per-process figures are read from `/proc` directly, in one pass, and only physical memory comes
+//! from the `sysinfo` crate: refreshing processes through the crate reads six files for each process of the
+//! machine and rounds CPU times, while this reads one for each, two more for those asked for, and gives
+//! the kernel's ticks (the measured cost is in `tests/host.rs`).
+//!
+//! CPU percentages are since this thread's previous look at the same process. It refuses to know
+//! watchers, worker ids and start times; the arbiter puts those in.
+
+pub(crate) mod figures;
+
+use std::collections::HashMap;
+use std::io;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::{Map, Value};
+use sysinfo::{MemoryRefreshKind, RefreshKind, System};
+use tokio::sync::mpsc;
+
+use crate::arbiter::effect::{SampleTag, SampleTarget};
+use crate::arbiter::input::Input;
+use crate::host::clock;
+use crate::host::sample::figures::{Machine, Sight};
+use crate::host::tree::{Entry, Snapshot};
+
+/// Questions that may wait: more than there are clients. When it is full the answer is "gone".
+const QUESTIONS: usize = 1024;
+
+/// Two looks closer together than this give the same CPU figure: the kernel counts in ticks of this length.
+const SHORTEST: Duration = Duration::from_millis(10);
+
+/// How long a process is remembered that nobody asked for.
+const FORGET: Duration = Duration::from_secs(600);
+
+/// Whose figures are wanted, and under which number they go back.
+#[derive(Debug)]
+pub(crate) struct Question {
+    pub(crate) tag: SampleTag,
+    pub(crate) targets: Vec<SampleTarget>,
+}
+
+/// Start the thread.
+pub(crate) fn start(inputs: mpsc::Sender<Input>) -> io::Result<mpsc::Sender<Question>> {
+    let (sender, mut questions) = mpsc::channel::<Question>(QUESTIONS);
+    let mut sampler = Sampler::new()?;
+    thread::Builder::new().name("sampler".to_owned()).spawn(move || {
+        while let Some(Question { tag, targets }) = questions.blocking_recv() {
+            let figures = sampler.look(&targets);
+            if inputs.blocking_send(Input::Sampled { tag, figures }).is_err() {
+                return;
+            }
+        }
+    })?;
+    Ok(sender)
+}
+
+/// What the thread remembers between two looks.
+#[derive(Debug)]
+pub(crate) struct Sampler {
+    machine: Machine,
+    seen: HashMap<i32, Seen>,
+}
+
+#[derive(Debug)]
+struct Seen {
+    start: u64,
+    ticks: u64,
+    at: Instant,
+    percent: f64,
+}
+
+impl Sampler {
+    pub(crate) fn new() -> io::Result<Self> {
+        let memory = RefreshKind::nothing().with_memory(MemoryRefreshKind::nothing().with_ram());
+        let system = System::new_with_specifics(memory).map_err(io::Error::other)?;
+        let machine = Machine::new(system.total_memory())?;
+        Ok(Self { machine, seen: HashMap::new() })
+    }
+
+    /// One object for each target, `None` for those that are gone.
+    pub(crate) fn look(&mut self, targets: &[SampleTarget]) -> Vec<Option<Map<String, Value>>> {
+        let only_daemon = targets.iter().all(|target| *target == SampleTarget::Daemon);
+        let all = if only_daemon { Snapshot::default() } else { Snapshot::take().unwrap_or_default() };
+        let now = clock::monotonic();
+        let wall = clock::wall();
+        let mut answers = Vec::with_capacity(targets.len());
+        for target in targets {
+            answers.push(match target {
+                SampleTarget::Daemon => Entry::read(std::process::id().cast_signed())
+                    .map(|entry| self.object(&entry, now, wall, Vec::new())),
+                SampleTarget::Process(pid) => all
+                    .get(pid.get())
+                    .filter(|entry| entry.state != b'Z' && entry.state != b'X')
+                    .map(|entry| {
+                        let children = all
+                            .children(entry.pid)
+                            .map(|child| Value::Object(self.object(child, now, wall, Vec::new())))
+                            .collect();
+                        self.object(entry, now, wall, children)
+                    }),
+            });
+        }
+        self.seen.retain(|_, seen| now.duration_since(seen.at) < FORGET);
+        answers
+    }
+
+    fn object(&mut self, entry: &Entry, now: Instant, wall: f64, children: Vec<Value>) -> Map<String, Value> {
+        let cpu = self.percent(entry, now);
+        Sight::read(entry, &mut self.machine).object(entry, &self.machine, cpu, wall, children)
+    }
+
+    /// Percent of one CPU since the last look, 0 at the first.
+    fn percent(&mut self, entry: &Entry, now: Instant) -> f64 {
+        let [user, system, ..] = entry.times;
+        let ticks = user + system;
+        let fresh = Seen { start: entry.start, ticks, at: now, percent: 0.0 };
+        let seen = self.seen.entry(entry.pid).or_insert(fresh);
+        if seen.start != entry.start {
+            *seen = Seen { start: entry.start, ticks, at: now, percent: 0.0 };
+        }
+        let elapsed = now.duration_since(seen.at);
+        if elapsed >= SHORTEST {
+            let used = ticks.saturating_sub(seen.ticks) as f64 / self.machine.ticks;
+            let percent = figures::rounded(used / elapsed.as_secs_f64() * 100.0, 1);
+            *seen = Seen { start: entry.start, ticks, at: now, percent };
+        }
+        seen.percent
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use circus_protocol::number::Pid;
+
+    use super::*;
+
+    #[test]
+    fn our_own_figures_have_circus_keys_in_circus_order() {
+        let mut sampler = Sampler::new().unwrap();
+        let figures = sampler.look(&[SampleTarget::Daemon]);
+        let object = figures[0].as_ref().unwrap();
+        let keys: Vec<&str> = object.keys().map(String::as_str).collect();
+        let expected = "mem_info1 mem_info2 cpu mem ctime pid username nice create_time age cmdline children";
+        assert_eq!(keys, expected.split(' ').collect::<Vec<_>>());
+        assert_eq!(object["pid"], std::process::id());
+        assert_eq!(object["cpu"].to_string(), "0.0");
+        assert!(object["mem"].as_f64().unwrap() > 0.0);
+        assert!(object["mem_info1"].as_str().unwrap().ends_with('M'), "{object:?}");
+        assert!((0.0..3600.0).contains(&object["age"].as_f64().unwrap()), "{object:?}");
+        assert_eq!(object["children"], Value::Array(Vec::new()));
+    }
+
+    #[test]
+    fn a_busy_process_shows_its_share_of_a_cpu() {
+        let mut sampler = Sampler::new().unwrap();
+        let me = SampleTarget::Process(Pid::new(std::process::id().cast_signed()).unwrap());
+        let first = sampler.look(&[me])[0].clone().unwrap();
+        assert_eq!(first["cpu"].to_string(), "0.0");
+        let until = clock::monotonic() + Duration::from_millis(300);
+        while clock::monotonic() < until {
+            std::hint::black_box(0);
+        }
+        let busy = sampler.look(&[me])[0].clone().unwrap()["cpu"].as_f64().unwrap();
+        assert!(busy > 5.0, "{busy}");
+        // A second client asking at once sees the same, not zero.
+        assert_eq!(sampler.look(&[me])[0].clone().unwrap()["cpu"].as_f64().unwrap(), busy);
+    }
+
+    #[test]
+    fn who_is_gone_has_no_figures() {
+        let mut sampler = Sampler::new().unwrap();
+        let nobody = SampleTarget::Process(Pid::new(i32::MAX).unwrap());
+        assert_eq!(
+            sampler.look(&[nobody, SampleTarget::Daemon]).iter().map(Option::is_some).collect::<Vec<_>>(),
+            [false, true]
+        );
+    }
+
+    #[test]
+    fn children_are_shown_without_theirs() {
+        let mut sampler = Sampler::new().unwrap();
+        let parent = nix::unistd::getppid().as_raw();
+        let figures = sampler.look(&[SampleTarget::Process(Pid::new(parent).unwrap())]);
+        let children = figures[0].as_ref().unwrap()["children"].as_array().unwrap().clone();
+        let pids: BTreeSet<u64> = children.iter().map(|child| child["pid"].as_u64().unwrap()).collect();
+        assert!(pids.contains(&u64::from(std::process::id())), "{pids:?}");
+        assert!(children.iter().all(|child| child["children"].as_array().unwrap().is_empty()));
+    }
+}

@@ -1,0 +1,211 @@
+//! The figures of one process in circus' words: texts, roundings and key order as stock prints them.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io;
+
+use nix::unistd::{SysconfVar, Uid, User, sysconf};
+use serde_json::{Map, Number, Value};
+
+use crate::host::tree::Entry;
+
+/// What circus prints for what cannot be known.
+const UNKNOWN: &str = "N/A";
+
+/// Names remembered; a machine has fewer users who run processes.
+const NAMES: usize = 1024;
+
+/// What does not change while the daemon runs.
+#[derive(Debug)]
+pub(crate) struct Machine {
+    /// Clock ticks in a second.
+    pub(crate) ticks: f64,
+    page: u64,
+    memory: u64,
+    /// Unix time of the start of the machine.
+    boot: f64,
+    users: HashMap<u32, String>,
+}
+
+impl Machine {
+    pub(crate) fn new(memory: u64) -> io::Result<Self> {
+        let system = |variable| sysconf(variable).ok().flatten().and_then(|value| u64::try_from(value).ok());
+        let stat = fs::read_to_string("/proc/stat")?;
+        let boot =
+            stat.lines().find_map(|line| line.strip_prefix("btime ")?.trim().parse().ok()).unwrap_or(0.0);
+        Ok(Self {
+            ticks: system(SysconfVar::CLK_TCK).unwrap_or(100) as f64,
+            page: system(SysconfVar::PAGE_SIZE).unwrap_or(4096),
+            memory,
+            boot,
+            users: HashMap::new(),
+        })
+    }
+
+    fn user(&mut self, uid: u32) -> String {
+        if self.users.len() >= NAMES {
+            self.users.clear();
+        }
+        let name = || match User::from_uid(Uid::from_raw(uid)) {
+            Ok(Some(user)) => user.name,
+            Ok(None) | Err(_) => uid.to_string(),
+        };
+        self.users.entry(uid).or_insert_with(name).clone()
+    }
+}
+
+/// What is not in the `stat` line.
+#[derive(Debug)]
+pub(crate) struct Sight {
+    user: Option<String>,
+    program: Option<String>,
+}
+
+impl Sight {
+    pub(crate) fn read(entry: &Entry, machine: &mut Machine) -> Self {
+        let uid = fs::read(format!("/proc/{}/status", entry.pid)).ok().and_then(|status| real_uid(&status));
+        let words = fs::read(format!("/proc/{}/cmdline", entry.pid)).unwrap_or_default();
+        Self { user: uid.map(|uid| machine.user(uid)), program: program(&words) }
+    }
+
+    /// The object, with `age` since the process' creation.
+    pub(crate) fn object(
+        self,
+        entry: &Entry,
+        machine: &Machine,
+        cpu: f64,
+        wall: f64,
+        children: Vec<Value>,
+    ) -> Map<String, Value> {
+        let resident = entry.resident * machine.page;
+        let created = rounded(machine.boot + entry.start as f64 / machine.ticks, 2);
+        let share = if machine.memory == 0 { 0.0 } else { resident as f64 / machine.memory as f64 * 100.0 };
+        let ticks = entry.times.iter().sum::<u64>() + entry.io_wait;
+        let unknown = || UNKNOWN.to_owned();
+        let mut object = Map::new();
+        let mut put = |key: &str, value: Value| drop(object.insert(key.to_owned(), value));
+        put("mem_info1", size(resident).into());
+        put("mem_info2", size(entry.virtual_size).into());
+        put("cpu", number(cpu));
+        put("mem", number(rounded(share, 3)));
+        put("ctime", clock_text(ticks as f64 / machine.ticks).into());
+        put("pid", entry.pid.into());
+        put("username", self.user.unwrap_or_else(unknown).into());
+        put("nice", entry.nice.into());
+        put("create_time", number(created));
+        put("age", number(wall - created));
+        put("cmdline", self.program.unwrap_or_else(unknown).into());
+        put("children", Value::Array(children));
+        object
+    }
+}
+
+fn number(value: f64) -> Value {
+    Number::from_f64(value).map_or(Value::Null, Value::Number)
+}
+
+pub(crate) fn rounded(value: f64, digits: i32) -> f64 {
+    let factor = 10_f64.powi(digits);
+    (value * factor).round() / factor
+}
+
+/// Bytes as circus prints them: two decimals and a letter, whole below 1024.
+fn size(bytes: u64) -> String {
+    let mut value = bytes as f64;
+    let mut letter = None;
+    for next in "KMGTPEZY".chars() {
+        if value < 1024.0 {
+            break;
+        }
+        value /= 1024.0;
+        letter = Some(next);
+    }
+    letter.map_or_else(|| format!("{bytes}B"), |letter| format!("{value:.2}{letter}"))
+}
+
+/// Seconds as circus prints them: minutes modulo 60, and the first two digits of the microseconds
+/// without leading zeroes, which clients are used to (stock quirk Q13).
+fn clock_text(seconds: f64) -> String {
+    let micros = (seconds * 1e6).round() as u64;
+    let (whole, fraction) = (micros / 1_000_000, (micros % 1_000_000).to_string());
+    let fraction = fraction.get(..2).unwrap_or(&fraction);
+    format!("{}:{:02}.{fraction}", whole % 86_400 / 60 % 60, whole % 60)
+}
+
+fn real_uid(status: &[u8]) -> Option<u32> {
+    let line = status.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"Uid:"))?;
+    std::str::from_utf8(line).ok()?.split_ascii_whitespace().next()?.parse().ok()
+}
+
+/// The base name of the first word of the first argument.
+fn program(words: &[u8]) -> Option<String> {
+    if words.is_empty() {
+        return None;
+    }
+    let first = words.split(|byte| *byte == 0).next()?;
+    let text = String::from_utf8_lossy(first);
+    let word = first_word(&text)?;
+    Some(word.rsplit('/').next().unwrap_or(&word).to_owned())
+}
+
+/// The first word as a POSIX shell splits; a quote that never ends takes all.
+fn first_word(text: &str) -> Option<String> {
+    let mut word = String::new();
+    let mut begun = false;
+    let mut quote = None;
+    let mut chars = text.chars();
+    while let Some(c) = chars.next() {
+        match (quote, c) {
+            (None, c) if c.is_ascii_whitespace() => {
+                if begun {
+                    break;
+                }
+                continue;
+            }
+            (None, '\'' | '"') => quote = Some(c),
+            (None | Some('"'), '\\') => match chars.next() {
+                Some(next) if quote.is_none() || next == '"' || next == '\\' => word.push(next),
+                Some(next) => word.extend(['\\', next]),
+                None => word.push('\\'),
+            },
+            (Some(open), c) if c == open => quote = None,
+            (None | Some(_), c) => word.push(c),
+        }
+        begun = true;
+    }
+    begun.then_some(word)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_printed_as_stock_does() {
+        let shown = [0, 1023, 1024, 1_793_065, 5 << 30].map(size);
+        assert_eq!(shown, ["0B", "1023B", "1.00K", "1.71M", "5.00G"]);
+    }
+
+    #[test]
+    fn times_are_printed_with_stocks_quirk() {
+        let shown = [0.0, 0.2, 1.05, 61.0, 3661.5, 86_400.0].map(clock_text);
+        assert_eq!(shown, ["0:00.0", "0:00.20", "0:01.50", "1:01.0", "1:01.50", "0:00.0"]);
+    }
+
+    #[test]
+    fn a_program_is_the_first_word_of_the_first_argument() {
+        let shown = |words: &str| program(words.as_bytes());
+        assert_eq!(shown("/usr/bin/sleep\x00100\0"), Some("sleep".to_owned()));
+        assert_eq!(shown("nginx: worker process"), Some("nginx:".to_owned()));
+        assert_eq!(shown("'/a b/c d' e\0x"), Some("c d".to_owned()));
+        assert_eq!(shown("it's\0"), Some("its".to_owned()));
+        assert_eq!(shown(""), None);
+        assert_eq!(shown("\0x"), None);
+    }
+
+    #[test]
+    fn the_owner_is_the_real_user() {
+        assert_eq!(real_uid(b"Name:\tx\nUid:\t5\t0\t0\t0\nGid:\t1\n"), Some(5));
+        assert_eq!(real_uid(b"Name:\tx\n"), None);
+    }
+}

@@ -1,0 +1,72 @@
+//! The few other system calls that no safe library gives us in the form we need: signals by number
+//! (real-time signals included) and exits without losing those that a real-time signal caused.
+//!
+//! It knows nothing of watchers or rules; every function is one call and its error.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+
+use tokio::io::unix::AsyncFd;
+
+/// `kill(2)`: a positive number is a process, a negative one a group.
+pub(crate) fn kill(target: i32, signal: i32) -> io::Result<()> {
+    // SAFETY: kill takes two numbers and touches no memory of ours.
+    check(unsafe { libc::kill(target, signal) }).map(drop)
+}
+
+/// A descriptor that becomes readable when the process ends. It must not have been reaped yet.
+pub(crate) fn pidfd_open(pid: i32) -> io::Result<OwnedFd> {
+    // SAFETY: takes two numbers; the new descriptor (close-on-exec by definition) is owned by nobody else.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, libc::PIDFD_NONBLOCK) };
+    let fd = RawFd::try_from(fd).map_err(|_| io::Error::from_raw_os_error(libc::EOVERFLOW))?;
+    check(fd)?;
+    // SAFETY: the call succeeded, so this is a fresh descriptor and we are its only owner.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Have the runtime tell when a descriptor becomes readable.
+pub(crate) fn watched(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: an owned descriptor always names the same open file and is closed only when dropped.
+    Ok(unsafe { AsyncFd::register(fd) }?)
+}
+
+/// How a process ended, as circus counts: exit status, or minus the signal number.
+pub(crate) fn reap(pid: i32) -> io::Result<Option<i32>> {
+    let info = wait(libc::P_PID, pid.unsigned_abs(), libc::WEXITED | libc::WNOHANG)?;
+    Ok(info.map(|(_, code)| code))
+}
+
+/// The number of any child that has ended and was not reaped yet; it stays that way.
+pub(crate) fn peek() -> io::Result<Option<i32>> {
+    let info = wait(libc::P_ALL, 0, libc::WEXITED | libc::WNOHANG | libc::WNOWAIT)?;
+    Ok(info.map(|(pid, _)| pid))
+}
+
+/// Wait until a child that is about to leave has left; how it did is of no interest.
+pub(crate) fn await_exit(pid: i32) {
+    while let Err(error) = wait(libc::P_PID, pid.unsigned_abs(), libc::WEXITED) {
+        if error.kind() != io::ErrorKind::Interrupted {
+            break;
+        }
+    }
+}
+
+fn wait(kind: libc::idtype_t, id: libc::id_t, options: i32) -> io::Result<Option<(i32, i32)>> {
+    let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
+    // SAFETY: the kernel writes at most one siginfo_t, for which there is room.
+    check(unsafe { libc::waitid(kind, id, info.as_mut_ptr(), options) })?;
+    // SAFETY: all zeroes is a valid siginfo_t, and so is what the kernel wrote.
+    let info = unsafe { info.assume_init() };
+    // SAFETY: after waitid the fields for child events are the ones that are set (zero if nothing waited).
+    let (pid, status) = unsafe { (info.si_pid(), info.si_status()) };
+    if pid == 0 {
+        return Ok(None);
+    }
+    let code = if info.si_code == libc::CLD_EXITED { status } else { -status };
+    Ok(Some((pid, code)))
+}
+
+fn check(result: i32) -> io::Result<i32> {
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
