@@ -15,13 +15,14 @@ use std::time::Duration;
 use circus_protocol::event::Event;
 use circus_protocol::number::Signal;
 use circus_protocol::reply::{Refusal, Reply};
-use circus_protocol::service::{ConfigureJob, ConfigureOutcome, ResetJob, ResetOutcome};
+use circus_protocol::service::{ResetJob, ResetOutcome};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use crate::arbiter::effect::{Effect, JobId, Key, LogLevel, Reach};
 use crate::arbiter::input::{Input, ReplyTo};
+use crate::host::configure::configure;
 use crate::host::sample::{self, Question};
 use crate::host::stream::Outputs;
 use crate::host::warden::{self, Order};
@@ -122,7 +123,7 @@ impl Runner {
             }
             Effect::Configure { job, work } => {
                 let answer = move |result| Input::Configured { job, result };
-                self.job(move || configure(*work), answer);
+                self.job(move || configure(&work).map(Box::new).map_err(|error| error.problems()), answer);
             }
             Effect::Reset { job, work } => {
                 let answer = move |result| Input::ResetDone { job, result };
@@ -188,10 +189,6 @@ impl Runner {
             let _the_loop_left = inputs.send(answer(result)).await;
         });
     }
-}
-
-fn configure(_: ConfigureJob) -> Result<Box<ConfigureOutcome>, Vec<String>> {
-    Err(vec!["configure is not available in this build".to_owned()])
 }
 
 fn reset(_: ResetJob) -> Result<Box<ResetOutcome>, Vec<String>> {

@@ -28,8 +28,8 @@ use crate::host::tree::{Entry, Snapshot};
 /// Questions that may wait: more than there are clients. When it is full the answer is "gone".
 const QUESTIONS: usize = 1024;
 
-/// Two looks closer together than this give the same CPU figure: the kernel counts in ticks of this length.
-const SHORTEST: Duration = Duration::from_millis(10);
+/// Two looks closer together than this give the same CPU figure: the kernel counts in ticks of 10 ms.
+const SHORTEST: Duration = Duration::from_millis(100);
 
 /// How long a process is remembered that nobody asked for.
 const FORGET: Duration = Duration::from_secs(600);
@@ -157,17 +157,22 @@ mod tests {
     #[test]
     fn a_busy_process_shows_its_share_of_a_cpu() {
         let mut sampler = Sampler::new().unwrap();
-        let me = SampleTarget::Process(Pid::new(std::process::id().cast_signed()).unwrap());
-        let first = sampler.look(&[me])[0].clone().unwrap();
-        assert_eq!(first["cpu"].to_string(), "0.0");
-        let until = clock::monotonic() + Duration::from_millis(300);
-        while clock::monotonic() < until {
-            std::hint::black_box(0);
-        }
-        let busy = sampler.look(&[me])[0].clone().unwrap()["cpu"].as_f64().unwrap();
-        assert!(busy > 5.0, "{busy}");
-        // A second client asking at once sees the same, not zero.
-        assert_eq!(sampler.look(&[me])[0].clone().unwrap()["cpu"].as_f64().unwrap(), busy);
+        let mut entry = Entry::read(std::process::id().cast_signed()).unwrap();
+        let ticks = sampler.machine.ticks as u64;
+        let start = clock::monotonic();
+        let at = |seconds: f64| start + Duration::from_secs_f64(seconds);
+        assert_eq!(sampler.percent(&entry, start), 0.0);
+        entry.times[0] += ticks;
+        entry.times[1] += ticks / 2;
+        assert_eq!(sampler.percent(&entry, at(2.0)), 75.0);
+        // A second client asking at once sees the same, not nonsense.
+        entry.times[0] += 1;
+        assert_eq!(sampler.percent(&entry, at(2.001)), 75.0);
+        entry.times[0] += 2 * ticks - 1;
+        assert_eq!(sampler.percent(&entry, at(3.0)), 200.0);
+        // Another process of the same number begins anew.
+        entry.start += 1;
+        assert_eq!(sampler.percent(&entry, at(4.0)), 0.0);
     }
 
     #[test]
