@@ -1,6 +1,7 @@
 //! Which nodes a cluster has: a SPEC as the user writes it, parsed once.
 
 pub mod fold;
+pub mod select;
 pub mod spec;
 
 use circus_protocol::endpoint::Endpoint;

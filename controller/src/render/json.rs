@@ -1,0 +1,94 @@
+//! Results for programs. Schema 1; fields are added, never renamed or removed.
+//!
+//! `--json` prints one document:
+//!
+//! ```json
+//! {"schema": 1, "operation": "status", "cluster": "lab", "exit": 0, "elapsed": 0.21,
+//!  "counts": {"done": 3}, "nodes": [
+//!   {"node": "node01", "state": "done", "reason": "", "daemon": "circusd-rs 0.1.0",
+//!    "elapsed": 0.02, "data": {"neo4j": "active"}}]}
+//! ```
+//!
+//! `--ndjson` prints each element of `nodes` on its own line as the node finishes, with `operation`
+//! in front, and a last line like the document above without `nodes`.
+
+use serde_json::{Map, Value, json};
+
+use super::word;
+use crate::outcome::{NodeOutcome, Operation, Outcome};
+
+/// The number in `schema`.
+pub const SCHEMA: u32 = 1;
+
+/// The operation's name as the command line has it.
+#[must_use]
+pub fn name(operation: &Operation) -> &'static str {
+    match operation {
+        Operation::Status { .. } => "status",
+        Operation::Start { .. } => "start",
+        Operation::Stop { .. } => "stop",
+        Operation::Restart { .. } => "restart",
+        Operation::Reload { .. } => "reload",
+        Operation::Configure(_) => "configure",
+        Operation::Reset(_) => "reset",
+        Operation::Stats { .. } => "stats",
+        Operation::Call { .. } => "call",
+    }
+}
+
+/// One node.
+#[must_use]
+pub fn node(node: &NodeOutcome) -> Value {
+    json!({
+        "node": node.node,
+        "state": word(node.state),
+        "reason": node.reason,
+        "daemon": node.daemon,
+        "elapsed": seconds(node.elapsed),
+        "data": node.data,
+    })
+}
+
+/// One node as a line of `--ndjson`.
+#[must_use]
+pub fn line(operation: &Operation, row: &NodeOutcome) -> Value {
+    let mut map = Map::new();
+    map.insert("operation".to_owned(), name(operation).into());
+    if let Value::Object(fields) = node(row) {
+        map.extend(fields);
+    }
+    Value::Object(map)
+}
+
+/// Everything but the nodes: the last line of `--ndjson`.
+#[must_use]
+pub fn summary(operation: &Operation, cluster: &str, outcome: &Outcome, exit: u8) -> Map<String, Value> {
+    let mut counts = Map::new();
+    let mut states: Vec<_> = outcome.nodes.iter().map(|node| node.state).collect();
+    states.sort_unstable();
+    for group in states.chunk_by(|a, b| a == b) {
+        if let Some(state) = group.first() {
+            counts.insert(word(*state).to_owned(), group.len().into());
+        }
+    }
+    let mut map = Map::new();
+    map.insert("schema".to_owned(), SCHEMA.into());
+    map.insert("operation".to_owned(), name(operation).into());
+    map.insert("cluster".to_owned(), cluster.into());
+    map.insert("exit".to_owned(), exit.into());
+    map.insert("elapsed".to_owned(), seconds(outcome.elapsed));
+    map.insert("counts".to_owned(), Value::Object(counts));
+    map
+}
+
+/// The whole document.
+#[must_use]
+pub fn document(operation: &Operation, cluster: &str, outcome: &Outcome, exit: u8) -> Value {
+    let mut map = summary(operation, cluster, outcome, exit);
+    map.insert("nodes".to_owned(), outcome.nodes.iter().map(node).collect());
+    Value::Object(map)
+}
+
+fn seconds(time: std::time::Duration) -> Value {
+    json!((time.as_secs_f64() * 1000.0).round() / 1000.0)
+}

@@ -1,0 +1,149 @@
+//! What people and programs see, pinned.
+
+use std::time::Duration;
+
+use circus_protocol::command::ResetKind;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::outcome::{ConfigureRequest, ResetRequest};
+
+fn node(name: &str, state: NodeState, reason: &str, data: Value) -> NodeOutcome {
+    let daemon = match state {
+        NodeState::Done | NodeState::Unchanged => Some("circusd-rs 0.1.0".to_owned()),
+        _ => None,
+    };
+    NodeOutcome {
+        node: name.into(),
+        state,
+        reason: reason.into(),
+        daemon,
+        data,
+        elapsed: Duration::from_millis(20),
+    }
+}
+
+fn result(nodes: Vec<NodeOutcome>) -> Outcome {
+    Outcome { nodes, elapsed: Duration::from_millis(2140) }
+}
+
+fn names() -> Vec<String> {
+    Vec::new()
+}
+
+#[test]
+fn status_folds_equal_rows() {
+    let states = json!({"titan": "stopped", "cassandra": "active", "neo4j": {"status": "stopping"}});
+    let mut stock = node("127.0.0.4", NodeState::Done, "", json!({"cassandra": "active"}));
+    stock.daemon = Some("circusd".to_owned());
+    let nodes = vec![
+        node("127.0.0.1", NodeState::Done, "", states.clone()),
+        node("127.0.0.5", NodeState::Unreachable, "connection refused", Value::Null),
+        node("127.0.0.2", NodeState::Done, "", states),
+        stock,
+        node("127.0.0.6", NodeState::Absent, "", Value::Null),
+    ];
+    insta::assert_snapshot!(outcome(&Operation::Status { names: names() }, &result(nodes), Detail::Full));
+}
+
+#[test]
+fn status_of_many_watchers_is_a_list() {
+    let states: serde_json::Map<String, Value> =
+        (1..=12).map(|n| (format!("w{n:02}"), json!(if n == 3 { "stopped" } else { "active" }))).collect();
+    let nodes = vec![node("a", NodeState::Done, "", Value::Object(states))];
+    insta::assert_snapshot!(outcome(&Operation::Status { names: names() }, &result(nodes), Detail::Full));
+}
+
+#[test]
+fn failures_come_last() {
+    let nodes = vec![
+        node("node01", NodeState::Failed, "exit 3\n\u{1b}[2Jboo", Value::Null),
+        node("node02", NodeState::Done, "", Value::Null),
+        node("node03", NodeState::Done, "", Value::Null),
+        node("node04", NodeState::TimedOut, "no answer to start within 5.0 s", Value::Null),
+        node("node05", NodeState::Unchanged, "already active", Value::Null),
+    ];
+    insta::assert_snapshot!(outcome(&Operation::Start { names: names() }, &result(nodes), Detail::Full));
+}
+
+#[test]
+fn stats_show_processes_and_children() {
+    let figures = json!({"neo4j": {"100": {"mem_info1": "1.50M", "cpu": 12.34, "age": 75.2, "cmdline": "sh", "children":
+        [{"pid": 101, "mem_info1": "512.00M", "cpu": 101.0, "age": 74.0, "cmdline": "java", "children": []}]},
+        "102": "No such process (stopped?)"}, "titan": {}});
+    let nodes = vec![
+        node("a", NodeState::Done, "", figures),
+        node("b", NodeState::Unreachable, "no route", Value::Null),
+    ];
+    insta::assert_snapshot!(outcome(&Operation::Stats { names: names() }, &result(nodes), Detail::Full));
+}
+
+fn configured() -> Outcome {
+    let files = |address: &str| {
+        json!([{"service": "neo4j", "label": "properties", "path": "/etc/neo4j.properties", "changed": true,
+                "diff": format!("-server=\n+server={address}\n")},
+               {"service": "neo4j", "label": "server", "path": "/etc/s", "changed": false}])
+    };
+    let mut nodes: Vec<_> =
+        (1..=5).map(|n| node(&format!("n{n}"), NodeState::Done, "", files(&format!("10.0.0.{n}")))).collect();
+    nodes.push(node("n6", NodeState::Refused, "neo4j is running", Value::Null));
+    result(nodes)
+}
+
+#[test]
+fn configure_shows_its_differences() {
+    let operation = Operation::Configure(ConfigureRequest { dry_run: true, ..ConfigureRequest::default() });
+    insta::assert_snapshot!(outcome(&operation, &configured(), Detail::Question));
+    assert!(outcome(&operation, &configured(), Detail::Full).contains("+server=10.0.0.5"));
+    assert!(files::any_change(&configured()));
+}
+
+#[test]
+fn reset_lists_paths_and_bytes() {
+    let wiped = json!([{"service": "neo4j", "deleted": ["/d/graph.db", "/d/rrd"], "truncated": [], "kept": ["/d/dbms"],
+                        "bytes": 5_242_880, "undo_until": 1.0}]);
+    let nodes = vec![
+        node("a", NodeState::Done, "", wiped),
+        node("b", NodeState::Done, "", json!([])),
+        node("c", NodeState::Refused, "neo4j is active; stop it first", Value::Null),
+    ];
+    let nodes = result(nodes);
+    let request = |dry_run| {
+        Operation::Reset(ResetRequest {
+            services: names(),
+            kind: ResetKind::Data,
+            dry_run,
+            stop: false,
+            undo: false,
+            keep: None,
+        })
+    };
+    insta::assert_snapshot!(outcome(&request(true), &nodes, Detail::Question));
+    insta::assert_snapshot!(outcome(&request(false), &nodes, Detail::Full));
+    assert!(wiped::any_path(&nodes));
+    assert!((wiped::total_bytes(&nodes) - 5_242_880.0).abs() < 1.0);
+}
+
+#[test]
+fn answers_are_grouped() {
+    let call = Operation::Call { command: "numwatchers".into(), properties: json!({}) };
+    let nodes = vec![
+        node("n1", NodeState::Done, "", json!({"numwatchers": 3})),
+        node("n2", NodeState::Done, "", json!({"numwatchers": 3})),
+        node("n3", NodeState::Refused, "unknown command", Value::Null),
+    ];
+    insta::assert_snapshot!(outcome(&call, &result(nodes), Detail::Full));
+}
+
+#[test]
+fn json_is_one_document() {
+    let status = Operation::Status { names: names() };
+    let nodes = result(vec![
+        node("n1", NodeState::Done, "", json!({"neo4j": "active"})),
+        node("n2", NodeState::Unreachable, "no route", Value::Null),
+    ]);
+    let document = serde_json::to_string_pretty(&json::document(&status, "lab", &nodes, 4)).expect("prints");
+    insta::assert_snapshot!(document);
+    let line = json::line(&status, &nodes.nodes[0]).to_string();
+    insta::assert_snapshot!(line);
+}

@@ -1,0 +1,73 @@
+//! Sizes in binary units, times in words.
+
+use std::time::Duration;
+
+/// `0 B`, `999 B`, `1.5 KiB`, `2.0 GiB`.
+#[must_use]
+pub fn bytes(count: f64) -> String {
+    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    if !count.is_finite() || count < 1024.0 {
+        return format!("{:.0} B", if count.is_finite() { count.max(0.0) } else { 0.0 });
+    }
+    let mut value = count;
+    let mut unit = "B";
+    for next in UNITS {
+        if value < 1024.0 {
+            break;
+        }
+        value /= 1024.0;
+        unit = next;
+    }
+    if value < 10.0 { format!("{value:.1} {unit}") } else { format!("{value:.0} {unit}") }
+}
+
+/// circus' own text of a size, `1.71M` or `512B`, as a number of bytes.
+#[must_use]
+pub fn parse_circus(text: &str) -> Option<f64> {
+    let unit = text.chars().last()?;
+    let number: f64 = text.strip_suffix(unit)?.parse().ok()?;
+    let power = "BKMGTPEZY".find(unit)?;
+    Some(number * 1024_f64.powi(i32::try_from(power).ok()?))
+}
+
+/// `0.2 s`, `12 s`, `2 m 10 s`.
+#[must_use]
+pub fn seconds(time: Duration) -> String {
+    let secs = time.as_secs_f64();
+    if secs < 10.0 { format!("{secs:.1} s") } else { age(secs) }
+}
+
+/// `12 s`, `2 m 10 s`, `3 h 4 m`, `5 d 1 h`.
+#[must_use]
+pub fn age(secs: f64) -> String {
+    const STEPS: [(&str, u64); 4] = [("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)];
+    let whole = Duration::try_from_secs_f64(secs.max(0.0).round()).map_or(0, |time| time.as_secs());
+    let at = STEPS.iter().position(|(_, size)| whole >= *size).unwrap_or(3);
+    let mut rest = whole;
+    let mut parts = Vec::new();
+    for (unit, size) in STEPS.iter().skip(at).take(2) {
+        parts.push((rest / size, unit));
+        rest %= size;
+    }
+    if parts.len() == 2 && parts.last().is_some_and(|(count, _)| *count == 0) {
+        parts.pop();
+    }
+    parts.iter().map(|(count, unit)| format!("{count} {unit}")).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prints_sizes_and_times() {
+        let sizes = [0.0, 1023.0, 1024.0, 1536.0, 10_240.0, 1_048_576.0, f64::NAN, -1.0].map(bytes);
+        assert_eq!(sizes, ["0 B", "1023 B", "1.0 KiB", "1.5 KiB", "10 KiB", "1.0 MiB", "0 B", "0 B"]);
+        assert_eq!(parse_circus("1.50M"), Some(1_572_864.0));
+        assert_eq!(parse_circus("512B"), Some(512.0));
+        assert_eq!((parse_circus("N/A"), parse_circus(""), parse_circus("é")), (None, None, None));
+        let ages = [0.0, 59.6, 61.0, 3600.0, 90_000.0, f64::NAN].map(age);
+        assert_eq!(ages, ["0 s", "1 m", "1 m 1 s", "1 h", "1 d 1 h", "0 s"]);
+        assert_eq!(seconds(Duration::from_millis(240)), "0.2 s");
+    }
+}
