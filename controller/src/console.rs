@@ -1,1 +1,310 @@
-//! Placeholder.
+//! The console: the commands of the command line, one a line, over connections that stay open.
+//!
+//! ```text
+//! line ─► words ─► the same clap definition ─► perform ─► result; Ctrl-C ends the operation, not us
+//! ```
+//!
+//! On a terminal it edits, completes and remembers; from a pipe or a script it only reads. It ends
+//! with the status of the last command that failed, so that scripts can feed it.
+
+mod complete;
+mod words;
+
+use std::collections::VecDeque;
+use std::io::{BufRead, IsTerminal};
+use std::time::Duration;
+
+use clap::{CommandFactory, FromArgMatches};
+use nix::sys::termios::{SetArg, Termios, tcgetattr, tcsetattr};
+use rustyline::error::ReadlineError;
+use rustyline::history::FileHistory;
+use rustyline::{Config, Editor};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::cli::entry::report;
+use crate::cli::exit::Exit;
+use crate::cli::output::{complain, data, talk};
+use crate::cli::perform::perform;
+use crate::cli::progress::{self, Purpose};
+use crate::cli::session::{Session, Stop};
+use crate::cli::{Cli, Global, Verb};
+use crate::outcome::Operation;
+use crate::render;
+use complete::{Known, Prompter};
+
+/// Lines that are remembered.
+const MAX_HISTORY: usize = 2_000;
+/// The longest line that is taken from a pipe.
+const MAX_LINE: usize = 1 << 20;
+/// The longest name in the prompt.
+const MAX_PROMPT: usize = 32;
+/// The first look at the cluster; it only feeds the prompt and the completion.
+const FIRST_LOOK: Duration = Duration::from_secs(2);
+
+type LineEditor = Editor<Prompter, FileHistory>;
+
+/// Where lines come from.
+pub enum Source {
+    /// A person.
+    Editor(Box<LineEditor>),
+    /// A pipe.
+    Pipe,
+    /// `--run`: given beforehand.
+    Script(VecDeque<String>),
+}
+
+/// What reading a line came to.
+enum Read {
+    Line(String),
+    /// Ctrl-C at the prompt: the line is dropped.
+    Dropped,
+    End,
+}
+
+impl Source {
+    /// A person if stdin is a terminal, else a pipe.
+    #[must_use]
+    pub fn stdin() -> Self {
+        if !(std::io::stdin().is_terminal() && std::io::stdout().is_terminal()) {
+            return Self::Pipe;
+        }
+        let config = Config::builder()
+            .completion_type(rustyline::CompletionType::List)
+            .auto_add_history(false)
+            .history_ignore_space(true)
+            .max_history_size(MAX_HISTORY);
+        let editor = config.and_then(|config| Editor::with_config(config.build()));
+        editor.map_or(Self::Pipe, |editor| Self::Editor(Box::new(editor)))
+    }
+
+    /// Commands separated by `;` or line ends.
+    #[must_use]
+    pub fn script(text: &str) -> Self {
+        Self::Script(words::commands(text).into())
+    }
+
+    /// The next line; the runtime goes on meanwhile, so that connections stay alive.
+    async fn read(&mut self, prompt: String) -> Result<Read, Stop> {
+        let lost = |error: &dyn std::fmt::Display| Stop::usage(format!("cannot read commands: {error}"));
+        match self {
+            Self::Script(lines) => Ok(lines.pop_front().map_or(Read::End, Read::Line)),
+            Self::Pipe => {
+                let line = tokio::select! {
+                    line = tokio::task::spawn_blocking(pipe_line) => line,
+                    _ = tokio::signal::ctrl_c() => return Err(Stop::new(Exit::Interrupted, "interrupted")),
+                };
+                line.map_err(|error| lost(&error))?.map_err(|error| lost(&error))
+            }
+            Self::Editor(editor) => {
+                // The editor moves to a thread that may wait for the keyboard, and comes back.
+                let idle = Editor::with_config(Config::default()).map_err(|error| lost(&error))?;
+                let mut busy = std::mem::replace(editor.as_mut(), idle);
+                let read = tokio::task::spawn_blocking(move || {
+                    let line = busy.readline(&prompt);
+                    (busy, line)
+                });
+                let (back, line) = read.await.map_err(|error| lost(&error))?;
+                **editor = back;
+                match line {
+                    Ok(line) => Ok(Read::Line(line)),
+                    Err(ReadlineError::Interrupted) => Ok(Read::Dropped),
+                    Err(ReadlineError::Eof) => Ok(Read::End),
+                    Err(error) => Err(lost(&error)),
+                }
+            }
+        }
+    }
+}
+
+fn pipe_line() -> std::io::Result<Read> {
+    let mut bytes = Vec::new();
+    let mut stdin = std::io::stdin().lock();
+    let read = std::io::Read::take(&mut stdin, MAX_LINE as u64).read_until(b'\n', &mut bytes)?;
+    Ok(if read == 0 { Read::End } else { Read::Line(String::from_utf8_lossy(&bytes).into_owned()) })
+}
+
+/// Reads and carries out commands until the end.
+///
+/// # Errors
+/// Lines can no longer be read; a failing command only counts.
+pub async fn run(mut session: Session, global: &Global, mut source: Source) -> Result<Exit, Stop> {
+    let _restored = Terminal::remember();
+    let history = session.store.history();
+    if let Source::Editor(editor) = &mut source {
+        if let Some(path) = &history {
+            let _first_time = editor.load_history(path);
+        }
+        greet(&mut session, global).await;
+    }
+    let mut last = Exit::Done;
+    loop {
+        let prompt = prompt(&session);
+        if let Source::Editor(editor) = &mut source {
+            editor.set_helper(Some(Prompter::new(command(), known(&session))));
+        }
+        let line = match source.read(prompt).await? {
+            Read::End => break,
+            Read::Dropped => continue,
+            Read::Line(line) => line,
+        };
+        if let Source::Editor(editor) = &mut source
+            && !line.trim().is_empty()
+        {
+            let _unchanged = editor.add_history_entry(line.trim());
+            if let Some(path) = &history
+                && let Err(error) = editor.append_history(path)
+            {
+                complain(&format!("the history cannot be kept: {}: {error}", path.display()));
+            }
+        }
+        match execute(&mut session, global, &line).await {
+            Next::Go(Exit::Done) => {}
+            // Nobody is there to type the next command: an interrupt means all of it.
+            Next::Go(Exit::Interrupted) if !matches!(source, Source::Editor(_)) => {
+                return Ok(Exit::Interrupted);
+            }
+            Next::Go(exit) => last = exit,
+            Next::Leave => break,
+        }
+    }
+    // For a person leaving is no failure; a script wants to know.
+    Ok(if matches!(source, Source::Editor(_)) { Exit::Done } else { last })
+}
+
+/// Resolves when somebody ends us from outside: SIGTERM, or the terminal went away.
+pub async fn ended() -> Stop {
+    let (Ok(mut term), Ok(mut hang_up)) = (signal(SignalKind::terminate()), signal(SignalKind::hangup()))
+    else {
+        // Then the system's default action ends us.
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = term.recv() => Stop::new(Exit::Interrupted, "ended by SIGTERM"),
+        _ = hang_up.recv() => Stop::new(Exit::Interrupted, "ended: the terminal is gone"),
+    }
+}
+
+/// Puts the terminal back as it was, even when the line editor's thread still waits in it.
+struct Terminal(Option<Termios>);
+
+impl Terminal {
+    fn remember() -> Self {
+        Self(tcgetattr(std::io::stdin()).ok())
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        if let Some(before) = &self.0 {
+            let _terminal_gone = tcsetattr(std::io::stdin(), SetArg::TCSADRAIN, before);
+        }
+    }
+}
+
+enum Next {
+    Go(Exit),
+    Leave,
+}
+
+async fn execute(session: &mut Session, global: &Global, line: &str) -> Next {
+    let words = match words::split(line) {
+        Ok(words) => words,
+        Err(error) => {
+            complain(&error.to_string());
+            return Next::Go(Exit::Usage);
+        }
+    };
+    match words.first().map(String::as_str) {
+        None => return Next::Go(Exit::Done),
+        Some("exit" | "quit") if words.len() == 1 => return Next::Leave,
+        Some(_) => {}
+    }
+    let parsed = command().try_get_matches_from(&words).and_then(|matches| Cli::from_arg_matches(&matches));
+    let cli = match parsed {
+        Ok(cli) => cli,
+        Err(error) => {
+            let text = error.render().to_string();
+            if error.use_stderr() {
+                talk(text.trim_end());
+                return Next::Go(Exit::Usage);
+            }
+            data(&text);
+            return Next::Go(Exit::Done);
+        }
+    };
+    let exit = match (merged(global, &cli.global, cli.verb.as_ref()), &cli.verb) {
+        (Ok(merged), Some(verb)) => perform(session, &merged, verb).await,
+        (Ok(_), None) => Err(Stop::usage("which command? `help` lists them")),
+        (Err(stop), _) => Err(stop),
+    };
+    Next::Go(exit.unwrap_or_else(|stop| report(&stop)))
+}
+
+/// The command line's definition, as a console has it.
+fn command() -> clap::Command {
+    Cli::command()
+        .no_binary_name(true)
+        .bin_name("")
+        .disable_version_flag(true)
+        .subcommand_required(true)
+        .mut_subcommand("console", |command| command.hide(true))
+        .mut_subcommand("demo", |command| command.hide(true))
+        .mut_args(|arg| {
+            let elsewhere = ["cluster", "port", "services"].contains(&arg.get_id().as_str());
+            if elsewhere { arg.hide(true) } else { arg }
+        })
+        .subcommand(clap::Command::new("exit").about("Leave the console (also: quit, Ctrl-D)"))
+        .override_usage("COMMAND [OPTIONS]")
+}
+
+/// A line's options over the console's own.
+fn merged(base: &Global, line: &Global, verb: Option<&Verb>) -> Result<Global, Stop> {
+    let defines = matches!(verb, Some(Verb::Cluster(_)));
+    if line.cluster.is_some() || line.services.is_some() || (line.port.is_some() && !defines) {
+        return Err(Stop::usage(
+            "--cluster, --port and --services belong to the console as a whole; use `cluster SPEC`",
+        ));
+    }
+    let json_said = line.json || line.ndjson;
+    Ok(Global {
+        cluster: None,
+        on: line.on.clone().or_else(|| base.on.clone()),
+        port: line.port.or(base.port),
+        timeout: line.timeout.or(base.timeout),
+        parallel: line.parallel.or(base.parallel),
+        services: None,
+        json: if json_said { line.json } else { base.json },
+        ndjson: if json_said { line.ndjson } else { base.ndjson },
+        quiet: line.quiet || base.quiet,
+    })
+}
+
+/// A short look, so that the prompt and the completion know something.
+async fn greet(session: &mut Session, global: &Global) {
+    let targets: Vec<String> = session.cluster.inventory.nodes.iter().map(|node| node.name.clone()).collect();
+    let options = Session::run_options(global, FIRST_LOOK, &targets);
+    let operation = Operation::Status { names: Vec::new() };
+    let outcome = progress::run(&mut session.fleet, &operation, &options, global, Purpose::Look).await;
+    session.learn(&outcome);
+    talk(&format!("{}: {}. `help` lists the commands.", session.cluster.name, render::summary(&outcome)));
+}
+
+fn known(session: &Session) -> Known {
+    let nodes = session.cluster.inventory.nodes.iter().map(|node| node.name.clone()).collect();
+    Known { nodes, watchers: session.watchers.iter().cloned().collect() }
+}
+
+/// `lab 3/4> `
+fn prompt(session: &Session) -> String {
+    let name = &session.cluster.name;
+    let short: String = if name.chars().count() > MAX_PROMPT {
+        name.chars().take(MAX_PROMPT - 1).chain(['…']).collect()
+    } else {
+        name.clone()
+    };
+    let total = session.cluster.inventory.nodes.len();
+    format!("{short} {}/{total}> ", session.up())
+}
+
+#[cfg(test)]
+mod tests;

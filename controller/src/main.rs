@@ -1,1 +1,7 @@
-fn main() {}
+//! circusman: arguments → face → exit status; nothing else.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    controller::cli::entry::main()
+}

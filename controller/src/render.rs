@@ -9,8 +9,8 @@ pub mod table;
 pub mod units;
 
 mod figures;
-mod files;
-mod wiped;
+pub(crate) mod files;
+pub(crate) mod wiped;
 
 use std::collections::BTreeSet;
 
@@ -44,7 +44,7 @@ pub fn outcome(operation: &Operation, outcome: &Outcome, detail: Detail) -> Stri
         Operation::Start { .. }
         | Operation::Stop { .. }
         | Operation::Restart { .. }
-        | Operation::Reload { .. } => groups(outcome, |_| true),
+        | Operation::Reload { .. } => verbs(outcome),
     };
     text.push_str(&summary(outcome));
     text.push('\n');
@@ -124,7 +124,7 @@ pub(crate) fn groups(outcome: &Outcome, keep: impl Fn(&NodeOutcome) -> bool) -> 
 fn status(outcome: &Outcome) -> String {
     let mut watchers: Vec<&str> = Vec::new();
     for node in &outcome.nodes {
-        for name in node.data.as_object().into_iter().flat_map(|map| map.keys()) {
+        for name in watchers_of(node).into_iter().flat_map(|map| map.keys()) {
             if !watchers.contains(&name.as_str()) {
                 watchers.push(name);
             }
@@ -141,7 +141,7 @@ fn status(outcome: &Outcome) -> String {
     });
     table.row(head);
     let columns = |node: &NodeOutcome| -> Vec<String> {
-        let states: Vec<String> = watchers.iter().map(|name| watcher_state(&node.data, name)).collect();
+        let states: Vec<String> = watchers.iter().map(|name| watcher_state(node, name)).collect();
         if !wide {
             return states;
         }
@@ -174,12 +174,31 @@ fn up(state: NodeState) -> &'static str {
     }
 }
 
-/// A state is a word, or an object whose `status` is the word.
-pub(crate) fn watcher_state(data: &Value, name: &str) -> String {
-    let value = data.get(name);
-    let word =
-        value.and_then(|value| value.get("status").or_else(|| value.get("state")).unwrap_or(value).as_str());
+/// The states a node told, in its own order.
+pub(crate) fn watchers_of(node: &NodeOutcome) -> Option<&serde_json::Map<String, Value>> {
+    node.data.get("watchers").and_then(Value::as_object)
+}
+
+fn watcher_state(node: &NodeOutcome, name: &str) -> String {
+    let word = watchers_of(node).and_then(|watchers| watchers.get(name)).and_then(Value::as_str);
     word.unwrap_or("-").to_owned()
+}
+
+/// One line for each distinct result of a verb, with the states afterwards.
+fn verbs(outcome: &Outcome) -> String {
+    let mut rows = grouped(outcome.nodes.iter(), |node| {
+        let names: Vec<&str> =
+            watchers_of(node).into_iter().flat_map(|map| map.keys()).map(String::as_str).collect();
+        let states: Vec<String> = names.iter().map(|name| watcher_state(node, name)).collect();
+        (node.state, by_state(&names, &states), node.reason.as_str())
+    });
+    rows.sort_by_key(|((state, _, _), _)| *state);
+    let mut table = Table::default();
+    for ((state, watchers, reason), nodes) in rows {
+        let notes: Vec<&str> = [reason, &watchers].into_iter().filter(|text| !text.is_empty()).collect();
+        table.row(vec![word(state).to_owned(), set(&nodes), notes.join("; ")]);
+    }
+    table.print()
 }
 
 /// `active: a,b; stopped: c`, for nodes with more watchers than columns.

@@ -37,8 +37,7 @@ pub(crate) fn any_change(outcome: &Outcome) -> bool {
 }
 
 fn files(node: &NodeOutcome) -> impl Iterator<Item = &Value> {
-    let list = node.data.as_array().or_else(|| node.data.get("files").and_then(Value::as_array));
-    list.into_iter().flatten()
+    node.data.get("files").and_then(Value::as_array).into_iter().flatten()
 }
 
 fn is_changed(file: &Value) -> bool {

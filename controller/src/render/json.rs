@@ -6,10 +6,10 @@
 //! {"schema": 1, "operation": "status", "cluster": "lab", "exit": 0, "elapsed": 0.21,
 //!  "counts": {"done": 3}, "nodes": [
 //!   {"node": "node01", "state": "done", "reason": "", "daemon": "circusd-rs 0.1.0",
-//!    "elapsed": 0.02, "data": {"neo4j": "active"}}]}
+//!    "elapsed": 0.02, "data": {"watchers": {"neo4j": "active"}}}]}
 //! ```
 //!
-//! `--ndjson` prints each element of `nodes` on its own line as the node finishes, with `operation`
+//! `data` is described at [`NodeOutcome::data`]. `--ndjson` prints each element of `nodes` on its own line as the node finishes, with `operation`
 //! in front, and a last line like the document above without `nodes`.
 
 use serde_json::{Map, Value, json};

@@ -33,8 +33,8 @@ fn names() -> Vec<String> {
 
 #[test]
 fn status_folds_equal_rows() {
-    let states = json!({"titan": "stopped", "cassandra": "active", "neo4j": {"status": "stopping"}});
-    let mut stock = node("127.0.0.4", NodeState::Done, "", json!({"cassandra": "active"}));
+    let states = json!({"watchers": {"titan": "stopped", "cassandra": "active", "neo4j": "stopping"}});
+    let mut stock = node("127.0.0.4", NodeState::Done, "", json!({"watchers": {"cassandra": "active"}}));
     stock.daemon = Some("circusd".to_owned());
     let nodes = vec![
         node("127.0.0.1", NodeState::Done, "", states.clone()),
@@ -50,7 +50,7 @@ fn status_folds_equal_rows() {
 fn status_of_many_watchers_is_a_list() {
     let states: serde_json::Map<String, Value> =
         (1..=12).map(|n| (format!("w{n:02}"), json!(if n == 3 { "stopped" } else { "active" }))).collect();
-    let nodes = vec![node("a", NodeState::Done, "", Value::Object(states))];
+    let nodes = vec![node("a", NodeState::Done, "", json!({"watchers": states}))];
     insta::assert_snapshot!(outcome(&Operation::Status { names: names() }, &result(nodes), Detail::Full));
 }
 
@@ -58,8 +58,18 @@ fn status_of_many_watchers_is_a_list() {
 fn failures_come_last() {
     let nodes = vec![
         node("node01", NodeState::Failed, "exit 3\n\u{1b}[2Jboo", Value::Null),
-        node("node02", NodeState::Done, "", Value::Null),
-        node("node03", NodeState::Done, "", Value::Null),
+        node(
+            "node02",
+            NodeState::Done,
+            "",
+            json!({"watchers": {"a": "active", "b": "active", "c": "stopped"}}),
+        ),
+        node(
+            "node03",
+            NodeState::Done,
+            "",
+            json!({"watchers": {"a": "active", "b": "active", "c": "stopped"}}),
+        ),
         node("node04", NodeState::TimedOut, "no answer to start within 5.0 s", Value::Null),
         node("node05", NodeState::Unchanged, "already active", Value::Null),
     ];
@@ -80,9 +90,9 @@ fn stats_show_processes_and_children() {
 
 fn configured() -> Outcome {
     let files = |address: &str| {
-        json!([{"service": "neo4j", "label": "properties", "path": "/etc/neo4j.properties", "changed": true,
+        json!({"files": [{"service": "neo4j", "label": "properties", "path": "/etc/neo4j.properties", "changed": true,
                 "diff": format!("-server=\n+server={address}\n")},
-               {"service": "neo4j", "label": "server", "path": "/etc/s", "changed": false}])
+               {"service": "neo4j", "label": "server", "path": "/etc/s", "changed": false}]})
     };
     let mut nodes: Vec<_> =
         (1..=5).map(|n| node(&format!("n{n}"), NodeState::Done, "", files(&format!("10.0.0.{n}")))).collect();
@@ -100,11 +110,11 @@ fn configure_shows_its_differences() {
 
 #[test]
 fn reset_lists_paths_and_bytes() {
-    let wiped = json!([{"service": "neo4j", "deleted": ["/d/graph.db", "/d/rrd"], "truncated": [], "kept": ["/d/dbms"],
-                        "bytes": 5_242_880, "undo_until": 1.0}]);
+    let wiped = json!({"services": [{"service": "neo4j", "kind": "data", "deleted": ["/d/graph.db", "/d/rrd"], "truncated": [], "kept": ["/d/dbms"],
+                        "bytes": 5_242_880, "undo_until": 1.0}]});
     let nodes = vec![
         node("a", NodeState::Done, "", wiped),
-        node("b", NodeState::Done, "", json!([])),
+        node("b", NodeState::Done, "", json!({"services": []})),
         node("c", NodeState::Refused, "neo4j is active; stop it first", Value::Null),
     ];
     let nodes = result(nodes);
@@ -139,7 +149,7 @@ fn answers_are_grouped() {
 fn json_is_one_document() {
     let status = Operation::Status { names: names() };
     let nodes = result(vec![
-        node("n1", NodeState::Done, "", json!({"neo4j": "active"})),
+        node("n1", NodeState::Done, "", json!({"watchers": {"neo4j": "active"}})),
         node("n2", NodeState::Unreachable, "no route", Value::Null),
     ]);
     let document = serde_json::to_string_pretty(&json::document(&status, "lab", &nodes, 4)).expect("prints");

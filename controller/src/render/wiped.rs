@@ -88,8 +88,7 @@ fn path_and_size(value: &Value) -> (&str, String) {
 }
 
 fn services(node: &NodeOutcome) -> impl Iterator<Item = &Value> {
-    let list = node.data.as_array().or_else(|| node.data.get("services").and_then(Value::as_array));
-    list.into_iter().flatten()
+    node.data.get("services").and_then(Value::as_array).into_iter().flatten()
 }
 
 fn paths_of<'a>(service: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> {
@@ -97,7 +96,7 @@ fn paths_of<'a>(service: &'a Value, key: &str) -> impl Iterator<Item = &'a Value
 }
 
 fn name(service: &Value) -> String {
-    let text = service.get("service").or_else(|| service.get("name")).and_then(Value::as_str).unwrap_or("?");
+    let text = service.get("service").and_then(Value::as_str).unwrap_or("?");
     match service.get("kind").and_then(Value::as_str) {
         Some(kind) => format!("{text}:{kind}"),
         None => text.to_owned(),

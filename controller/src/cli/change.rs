@@ -1,0 +1,126 @@
+//! `configure` and `reset`: look first, show it, ask, then do it.
+
+use super::confirm::{require_name, require_yes};
+use super::exit::Exit;
+use super::output::{can_ask, talk};
+use super::perform::{act, look, print};
+use super::progress::{self, Purpose};
+use super::session::{ACT_TIMEOUT, Session, Stop};
+use super::{ConfigureArgs, Global, ResetArgs};
+use crate::inventory::fold::counted;
+use crate::outcome::{ConfigureRequest, NodeState, Operation, Outcome, ResetRequest};
+use crate::render::{self, Detail};
+
+pub(super) async fn configure(
+    session: &mut Session,
+    global: &Global,
+    args: &ConfigureArgs,
+) -> Result<Exit, Stop> {
+    let targets = session.targets(global)?;
+    let request = ConfigureRequest {
+        services: args.services.clone(),
+        variables: args.variables.clone(),
+        fresh: args.fresh,
+        joining: args.joining,
+        dry_run: false,
+    };
+    let dry = Operation::Configure(ConfigureRequest { dry_run: true, ..request.clone() });
+    if args.dry_run || args.check {
+        let options = Session::run_options(global, ACT_TIMEOUT, &targets);
+        let outcome = progress::run(&mut session.fleet, &dry, &options, global, Purpose::Result).await;
+        let exit = match Exit::of(&outcome) {
+            Exit::Done if args.check && render::files::any_change(&outcome) => Exit::Differs,
+            exit => exit,
+        };
+        print(session, global, &dry, &outcome, exit);
+        return Ok(exit);
+    }
+    if !args.yes {
+        let what = format!("configure on {}", counted(&targets));
+        must_be_able_to_ask(&what)?;
+        let outcome = look(session, global, &dry, &targets).await?;
+        talk(render::outcome(&dry, &outcome, Detail::Question).trim_end());
+        match worth_asking(&outcome, render::files::any_change(&outcome)) {
+            Worth::Asking => {
+                require_yes(format!("Write these files on {}?", reached(&outcome)), &what).await?
+            }
+            Worth::Nothing(exit) => return Ok(exit),
+        }
+    }
+    act(session, global, Operation::Configure(request), &targets).await
+}
+
+pub(super) async fn reset(session: &mut Session, global: &Global, args: &ResetArgs) -> Result<Exit, Stop> {
+    let targets = session.targets(global)?;
+    let request = ResetRequest {
+        services: args.services.clone(),
+        kind: args.kind.into(),
+        dry_run: args.dry_run,
+        stop: args.stop,
+        undo: args.undo,
+        keep: args.keep.map(|keep| keep.as_secs_f64()),
+    };
+    if !args.dry_run && !args.yes {
+        confirm_reset(session, global, args, &request, &targets).await?;
+    }
+    act(session, global, Operation::Reset(request), &targets).await
+}
+
+async fn confirm_reset(
+    session: &mut Session,
+    global: &Global,
+    args: &ResetArgs,
+    request: &ResetRequest,
+    targets: &[String],
+) -> Result<(), Stop> {
+    let name = session.cluster.name.clone();
+    if let Some(typed) = &args.confirm {
+        let wrong = format!("--confirm {typed:?} is not the cluster's name, which is {name:?}");
+        return if *typed == name { Ok(()) } else { Err(Stop::new(Exit::Unconfirmed, wrong)) };
+    }
+    let what = format!("reset on {}", counted(targets));
+    must_be_able_to_ask(&what)?;
+    if request.undo {
+        return require_yes(
+            format!("Put back what the last reset moved aside on {}?", counted(targets)),
+            &what,
+        )
+        .await;
+    }
+    let dry = Operation::Reset(ResetRequest { dry_run: true, ..request.clone() });
+    let outcome = look(session, global, &dry, targets).await?;
+    talk(render::outcome(&dry, &outcome, Detail::Question).trim_end());
+    match worth_asking(&outcome, render::wiped::any_path(&outcome)) {
+        Worth::Asking => {
+            let bytes = render::units::bytes(render::wiped::total_bytes(&outcome));
+            require_name(&format!("This wipes {bytes} on {}.", reached(&outcome)), &name).await
+        }
+        Worth::Nothing(exit) => Err(Stop::new(exit, "nothing to wipe")),
+    }
+}
+
+fn must_be_able_to_ask(what: &str) -> Result<(), Stop> {
+    if can_ask() {
+        return Ok(());
+    }
+    let remedy = "pass --yes, or --dry-run to look only";
+    Err(Stop::new(Exit::Unconfirmed, format!("{what} needs a confirmation; {remedy}")))
+}
+
+/// Whether there is anything to decide after the look.
+enum Worth {
+    Asking,
+    Nothing(Exit),
+}
+
+fn worth_asking(outcome: &Outcome, anything: bool) -> Worth {
+    if anything { Worth::Asking } else { Worth::Nothing(Exit::of(outcome)) }
+}
+
+/// The nodes that answered the look.
+fn reached(outcome: &Outcome) -> String {
+    let answered = |state| matches!(state, NodeState::Done | NodeState::Unchanged);
+    let names: Vec<&str> =
+        outcome.nodes.iter().filter(|row| answered(row.state)).map(|row| row.node.as_str()).collect();
+    counted(&names)
+}

@@ -1,0 +1,90 @@
+//! From the process' arguments to its exit status: which face is meant.
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+use clap::Parser;
+use tokio::runtime::Builder;
+
+use super::exit::Exit;
+use super::output::{complain, talk};
+use super::perform::{perform, show_cluster};
+use super::session::{self, Session, Stop};
+use super::store::Store;
+use super::{Cli, Global, Verb};
+use crate::{console, demo};
+
+/// Everything.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _reader_left = error.print();
+            return if error.use_stderr() { Exit::Usage } else { Exit::Done }.into();
+        }
+    };
+    // The stand-ins are plain processes, like the servers they imitate.
+    if let Some(Verb::StandIn(args)) = &cli.verb {
+        return demo::stand_in::run(args);
+    }
+    let runtime = match Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            complain(&format!("cannot start: {error}"));
+            return Exit::Failed.into();
+        }
+    };
+    let exit = runtime.block_on(run(&cli)).unwrap_or_else(|stop| report(&stop));
+    // A thread that still waits for the keyboard must not hold up the end.
+    runtime.shutdown_background();
+    exit.into()
+}
+
+/// Tells why a command ended early; the status goes on to the shell.
+pub fn report(stop: &Stop) -> Exit {
+    if stop.exit == Exit::Done {
+        talk(&stop.message)
+    } else {
+        complain(&stop.message)
+    }
+    stop.exit
+}
+
+async fn run(cli: &Cli) -> Result<Exit, Stop> {
+    let global = &cli.global;
+    match &cli.verb {
+        None if !std::io::stdin().is_terminal() => {
+            Err(Stop::usage("no command; `circusman console` reads commands from stdin, --help lists them"))
+        }
+        None | Some(Verb::Console) => {
+            let session = Session::open(global, Store::from_env()).await?;
+            tokio::select! {
+                exit = console::run(session, global, console::Source::stdin()) => exit,
+                stop = console::ended() => Err(stop),
+            }
+        }
+        Some(Verb::Demo(args)) => demo::run(global, args).await,
+        Some(Verb::Cluster(args)) => define(global, args),
+        Some(verb) => perform(&mut Session::open(global, Store::from_env()).await?, global, verb).await,
+    }
+    .or_else(|stop| if stop.message.is_empty() { Ok(stop.exit) } else { Err(stop) })
+}
+
+/// `cluster` with arguments needs no cluster to begin with; without arguments it never asks for one.
+fn define(global: &Global, args: &super::ClusterArgs) -> Result<Exit, Stop> {
+    let store = Store::from_env();
+    if let Some(cluster) = session::defined(args, global)? {
+        session::remember(&store, &cluster)?;
+        show_cluster(&cluster, global);
+        return Ok(Exit::Done);
+    }
+    let Some(cluster) = session::known(global, &store, args.name.as_deref())? else {
+        return Err(session::undefined());
+    };
+    if args.name.is_some() {
+        session::remember(&store, &cluster)?;
+    }
+    show_cluster(&cluster, global);
+    Ok(Exit::Done)
+}

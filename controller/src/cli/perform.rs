@@ -1,0 +1,239 @@
+//! One command, from its arguments to its exit status: which operation it is, whether it must be
+//! confirmed, and what is printed.
+//!
+//! The commands that change something beyond starting and stopping are in `change`.
+
+use serde_json::{Map, Value, json};
+
+use super::change;
+use super::confirm::require_yes;
+use super::exit::Exit;
+use super::output::{can_ask, data};
+use super::progress::{self, Purpose};
+use super::session::{self, ACT_TIMEOUT, READ_TIMEOUT, Session, Stop};
+use super::{AskArgs, CallArgs, Global, StatusArgs, Verb};
+use crate::inventory::fold::counted;
+use crate::outcome::{Operation, Outcome};
+use crate::render::{self, Detail};
+
+/// Raw commands that change nothing and so never ask.
+const READING: [&str; 15] = [
+    "dstats",
+    "get",
+    "globaloptions",
+    "hello",
+    "list",
+    "listen",
+    "listsockets",
+    "logs",
+    "numprocesses",
+    "numwatchers",
+    "options",
+    "ready",
+    "stats",
+    "status",
+    "why",
+];
+
+/// Carries out a command of an open session.
+///
+/// # Errors
+/// What ends it before there is a result.
+pub async fn perform(session: &mut Session, global: &Global, verb: &Verb) -> Result<Exit, Stop> {
+    match verb {
+        Verb::Console => Err(Stop::usage("this is the console already")),
+        Verb::Demo(_) | Verb::StandIn(_) => {
+            Err(Stop::usage("the demo has its own console; start it from a shell"))
+        }
+        Verb::Cluster(args) => {
+            let named = || args.name.clone().map(|name| session::Cluster { name, ..session.cluster.clone() });
+            if let Some(cluster) = session::defined(args, global)?.or_else(named) {
+                session::remember(&session.store, &cluster)?;
+                session.adopt(cluster);
+            }
+            show_cluster(&session.cluster, global);
+            Ok(Exit::Done)
+        }
+        Verb::Status(args) => status(session, global, args).await,
+        Verb::Stats(args) => read(session, global, Operation::Stats { names: args.names.clone() }).await,
+        Verb::Call(args) => call(session, global, args).await,
+        Verb::Start(args) => {
+            let targets = session.targets(global)?;
+            act(session, global, Operation::Start { names: args.names.clone() }, &targets).await
+        }
+        Verb::Stop(args) => ask(session, global, args, |names| Operation::Stop { names }).await,
+        Verb::Restart(args) => ask(session, global, args, |names| Operation::Restart { names }).await,
+        Verb::Reload(args) => ask(session, global, args, |names| Operation::Reload { names }).await,
+        Verb::Configure(args) => change::configure(session, global, args).await,
+        Verb::Reset(args) => change::reset(session, global, args).await,
+    }
+}
+
+/// Prints a cluster.
+pub fn show_cluster(cluster: &session::Cluster, global: &Global) {
+    if !(global.json || global.ndjson) {
+        data(&session::describe(cluster));
+        return;
+    }
+    let nodes: Vec<Value> = cluster
+        .inventory
+        .nodes
+        .iter()
+        .zip(1_u32..)
+        .map(|(node, identifier)| {
+            json!({"node": node.name, "identifier": identifier, "address": node.address, "endpoint": node.endpoint.to_string()})
+        })
+        .collect();
+    let text = json!({
+        "schema": render::json::SCHEMA, "operation": "cluster", "cluster": cluster.name,
+        "spec": cluster.inventory.spec, "port": cluster.port, "nodes": nodes,
+    });
+    data(&if global.json { format!("{text:#}\n") } else { format!("{text}\n") });
+}
+
+/// Prints a result in the form the user chose.
+pub(super) fn print(
+    session: &mut Session,
+    global: &Global,
+    operation: &Operation,
+    outcome: &Outcome,
+    exit: Exit,
+) {
+    session.learn(outcome);
+    let name = &session.cluster.name;
+    if global.json {
+        let document = render::json::document(operation, name, outcome, exit.number());
+        data(&format!("{document:#}\n"));
+    } else if global.ndjson {
+        let last = Value::Object(render::json::summary(operation, name, outcome, exit.number()));
+        data(&format!("{last}\n"));
+    } else {
+        data(&render::outcome(operation, outcome, Detail::Full));
+    }
+}
+
+async fn read(session: &mut Session, global: &Global, operation: Operation) -> Result<Exit, Stop> {
+    let targets = session.targets(global)?;
+    let options = Session::run_options(global, READ_TIMEOUT, &targets);
+    let outcome = progress::run(&mut session.fleet, &operation, &options, global, Purpose::Result).await;
+    let exit = Exit::of(&outcome);
+    print(session, global, &operation, &outcome, exit);
+    Ok(exit)
+}
+
+/// Carries out an operation that is allowed to.
+pub(super) async fn act(
+    session: &mut Session,
+    global: &Global,
+    operation: Operation,
+    targets: &[String],
+) -> Result<Exit, Stop> {
+    let options = Session::run_options(global, ACT_TIMEOUT, targets);
+    let outcome = progress::run(&mut session.fleet, &operation, &options, global, Purpose::Result).await;
+    let exit = Exit::of(&outcome);
+    print(session, global, &operation, &outcome, exit);
+    Ok(exit)
+}
+
+async fn status(session: &mut Session, global: &Global, args: &StatusArgs) -> Result<Exit, Stop> {
+    let targets = session.targets(global)?;
+    let operation = Operation::Status { names: args.names.clone() };
+    let options = Session::run_options(global, READ_TIMEOUT, &targets);
+    let outcome = progress::run(&mut session.fleet, &operation, &options, global, Purpose::Result).await;
+    let mut exit = Exit::of(&outcome);
+    let states = outcome.nodes.iter().filter_map(render::watchers_of).flat_map(Map::values);
+    if args.check && exit == Exit::Done && states.into_iter().any(|state| state != "active") {
+        exit = Exit::Differs;
+    }
+    print(session, global, &operation, &outcome, exit);
+    Ok(exit)
+}
+
+/// One node is nobody's surprise; many are asked about.
+async fn ask(
+    session: &mut Session,
+    global: &Global,
+    args: &AskArgs,
+    operation: impl Fn(Vec<String>) -> Operation,
+) -> Result<Exit, Stop> {
+    let targets = session.targets(global)?;
+    let operation = operation(args.names.clone());
+    if !args.yes && targets.len() > 1 {
+        let what = if args.names.is_empty() { "all watchers".to_owned() } else { args.names.join(", ") };
+        let deed = format!("{} {what} on {}", render::json::name(&operation), counted(&targets));
+        require_yes(format!("{deed}?"), &deed).await?;
+    }
+    act(session, global, operation, &targets).await
+}
+
+async fn call(session: &mut Session, global: &Global, args: &CallArgs) -> Result<Exit, Stop> {
+    let properties = properties(&args.properties)?;
+    let targets = session.targets(global)?;
+    let reading = READING.contains(&args.command.to_ascii_lowercase().as_str());
+    let operation = Operation::Call { command: args.command.clone(), properties };
+    if reading {
+        return read(session, global, operation).await;
+    }
+    if !args.yes && targets.len() > 1 {
+        let deed = format!("call {} on {}", args.command, counted(&targets));
+        require_yes(format!("{deed}?"), &deed).await?;
+    }
+    act(session, global, operation, &targets).await
+}
+
+/// `KEY=VALUE ...` or one JSON object.
+fn properties(words: &[String]) -> Result<Value, Stop> {
+    const REMEDY: &str = "write KEY=VALUE, or one JSON object such as '{\"name\": \"web\"}'";
+    if let [only] = words
+        && only.trim_start().starts_with('{')
+    {
+        return serde_json::from_str(only).map_err(|error| Stop::usage(format!("call: {error}; {REMEDY}")));
+    }
+    let mut map = Map::new();
+    for word in words {
+        let pair = word.split_once('=').filter(|(key, _)| !key.is_empty());
+        let (key, text) =
+            pair.ok_or_else(|| Stop::usage(format!("call: {word:?} is no property; {REMEDY}")))?;
+        let value = serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned()));
+        if map.insert(key.to_owned(), value).is_some() {
+            return Err(Stop::usage(format!("call: {key:?} is given twice")));
+        }
+    }
+    Ok(Value::Object(map))
+}
+
+/// Runs the look before a question; an interrupt or an unanswered look ends the command here.
+pub(super) async fn look(
+    session: &mut Session,
+    global: &Global,
+    operation: &Operation,
+    targets: &[String],
+) -> Result<Outcome, Stop> {
+    debug_assert!(can_ask(), "a look is for somebody to answer to");
+    let options = Session::run_options(global, ACT_TIMEOUT, targets);
+    let outcome = progress::run(&mut session.fleet, operation, &options, global, Purpose::Look).await;
+    if Exit::of(&outcome) == Exit::Interrupted {
+        return Err(Stop::new(Exit::Interrupted, "interrupted; nothing was changed"));
+    }
+    Ok(outcome)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn understands_properties() {
+        let words =
+            |words: &[&str]| properties(&words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>());
+        assert_eq!(words(&[]).expect("none"), json!({}));
+        assert_eq!(
+            words(&["name=web", "nb=2", "x=a=b"]).expect("pairs"),
+            json!({"name": "web", "nb": 2, "x": "a=b"})
+        );
+        assert_eq!(words(&["{\"a\": [1]}"]).expect("an object"), json!({"a": [1]}));
+        for bad in [&["name"][..], &["=x"], &["{"], &["a=1", "a=2"]] {
+            assert_eq!(words(bad).expect_err("is wrong").exit, Exit::Usage);
+        }
+    }
+}

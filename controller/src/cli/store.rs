@@ -1,0 +1,150 @@
+//! What circusman remembers between runs: the cluster, and the console's history.
+//!
+//! `$XDG_CONFIG_HOME/circusman/cluster.json` (`~/.config`) and
+//! `$XDG_STATE_HOME/circusman/history` (`~/.local/state`). Knows files, not what a SPEC means.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+/// The cluster as the user defined it last.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Remembered {
+    /// The SPEC.
+    pub spec: String,
+    /// The default port it was defined with.
+    pub port: u16,
+    /// What the user calls it.
+    pub name: Option<String>,
+}
+
+/// Why the memory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Neither `$HOME` nor an XDG variable.
+    #[error(
+        "neither $XDG_CONFIG_HOME nor $HOME is set, so the cluster cannot be remembered; set one, or pass --cluster SPEC each time"
+    )]
+    NoHome,
+    /// A file or directory cannot be used.
+    #[error("{path}: {source}", path = path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Somebody else wrote it.
+    #[error("{path}: {reason}; correct it, or delete it and define the cluster again with `circusman cluster SPEC`", path = path.display())]
+    Format {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+/// The two directories.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Store {
+    config: Option<PathBuf>,
+    state: Option<PathBuf>,
+}
+
+impl Store {
+    /// As the environment says.
+    #[must_use]
+    pub fn from_env() -> Self {
+        let get = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+        let place = |xdg: &str, below_home: &str| {
+            get(xdg)
+                .or_else(|| get("HOME").map(|home| home.join(below_home)))
+                .map(|dir| dir.join("circusman"))
+        };
+        Self { config: place("XDG_CONFIG_HOME", ".config"), state: place("XDG_STATE_HOME", ".local/state") }
+    }
+
+    /// Everything below one directory: for the demo, which must not change what the user has.
+    #[must_use]
+    pub fn below(dir: &Path) -> Self {
+        Self { config: Some(dir.join("config")), state: Some(dir.join("state")) }
+    }
+
+    /// The cluster, if one was ever defined.
+    ///
+    /// # Errors
+    /// An unreadable or foreign file; a missing one is no error.
+    pub fn load(&self) -> Result<Option<Remembered>, StoreError> {
+        let Some(path) = self.config.as_ref().map(|dir| dir.join("cluster.json")) else {
+            return Ok(None);
+        };
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(StoreError::File { path, source }),
+        };
+        parse(&text).map(Some).map_err(|reason| StoreError::Format { path, reason })
+    }
+
+    /// Remembers a cluster; the file is replaced in one instant.
+    ///
+    /// # Errors
+    /// The directory or the file cannot be written.
+    pub fn save(&self, cluster: &Remembered) -> Result<PathBuf, StoreError> {
+        let dir = self.config.as_ref().ok_or(StoreError::NoHome)?;
+        let path = dir.join("cluster.json");
+        let text =
+            format!("{:#}\n", json!({"spec": cluster.spec, "port": cluster.port, "name": cluster.name}));
+        let draft = dir.join(format!("cluster.json.{}", std::process::id()));
+        let write = || {
+            std::fs::create_dir_all(dir)?;
+            std::fs::write(&draft, text)?;
+            std::fs::rename(&draft, &path)
+        };
+        match write() {
+            Ok(()) => Ok(path),
+            Err(source) => Err(StoreError::File { path, source }),
+        }
+    }
+
+    /// Where the console's history is; its directory is made when possible.
+    #[must_use]
+    pub fn history(&self) -> Option<PathBuf> {
+        let dir = self.state.as_ref()?;
+        std::fs::create_dir_all(dir).ok()?;
+        Some(dir.join("history"))
+    }
+}
+
+fn parse(text: &str) -> Result<Remembered, String> {
+    let value: Value = serde_json::from_str(text).map_err(|error| format!("not JSON: {error}"))?;
+    let spec = value.get("spec").and_then(Value::as_str).ok_or("has no text \"spec\"")?;
+    let port = match value.get("port") {
+        None => Some(super::DEFAULT_PORT),
+        Some(port) => port.as_u64().and_then(|port| u16::try_from(port).ok()).filter(|port| *port > 0),
+    };
+    let port = port.ok_or("\"port\" is not a number from 1 to 65535")?;
+    let name = value.get("name").and_then(Value::as_str).map(str::to_owned);
+    Ok(Remembered { spec: spec.to_owned(), port, name })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn remembers_a_cluster() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let store = Store::below(dir.path());
+        assert_eq!(store.load().expect("nothing yet"), None);
+        let cluster = Remembered { spec: "node[1-3]".to_owned(), port: 6000, name: Some("lab".to_owned()) };
+        let path = store.save(&cluster).expect("saves");
+        assert_eq!(store.load().expect("loads"), Some(cluster));
+        std::fs::write(&path, "{").expect("writes");
+        assert!(store.load().expect_err("not JSON").to_string().contains("not JSON"));
+        std::fs::write(&path, "{\"spec\": \"a\", \"port\": 0}").expect("writes");
+        assert!(store.load().expect_err("no port").to_string().contains("\"port\""));
+        assert!(store.history().expect("a place").ends_with("history"));
+    }
+}

@@ -1,0 +1,40 @@
+//! What the command line takes and refuses.
+
+use clap::CommandFactory;
+
+use super::*;
+
+#[test]
+fn definition_is_sound() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn durations() {
+    let read = |text| duration(text).map(|time| time.as_millis());
+    assert_eq!(read("10"), Ok(10_000));
+    assert_eq!(read("1.5s"), Ok(1_500));
+    assert_eq!(read("500ms"), Ok(500));
+    assert_eq!(read("2m"), Ok(120_000));
+    assert_eq!(read("1h"), Ok(3_600_000));
+    for bad in ["", "s", "-1", "1d", "1e9", "999h", "NaN", "inf", "1.2.3"] {
+        assert!(read(bad).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn options_stand_before_or_after() {
+    let parse = |words: &[&str]| Cli::try_parse_from(["circusman"].iter().chain(words));
+    let cli = parse(&["--cluster", "a", "stop", "neo4j", "--on", "-b", "--timeout", "3"]).expect("parses");
+    assert_eq!(cli.global.cluster.as_deref(), Some("a"));
+    assert_eq!(cli.global.on.as_deref(), Some("-b"));
+    assert!(parse(&["--json", "--ndjson", "status"]).is_err());
+    assert!(parse(&["--parallel", "0", "status"]).is_err());
+    assert!(parse(&["--port", "0", "status"]).is_err());
+    let Ok(Cli { verb: Some(Verb::Reset(args)), .. }) = parse(&["clear", "log"]) else {
+        panic!("clear is reset")
+    };
+    assert_eq!(args.kind, Kind::Log);
+    assert!(parse(&["configure", "--set", "=x"]).is_err());
+    assert!(parse(&["reset", "--undo", "--keep", "1"]).is_err());
+}
