@@ -1,1 +1,285 @@
-//! Placeholder.
+//! The daemon: one loop that owns the arbiter.
+//!
+//! ```text
+//!  set up: log, pid file, umask ─► bind endpoints ─► start the host ─► first configuration
+//!  loop:   wait for ONE thing ─► make an Input of it ─► step ─► perform the effects, in order
+//!  end:    last replies and output leave, pid file goes
+//! ```
+//!
+//! The loop decides nothing and awaits nothing between reading the clock and performing the effects;
+//! what takes time is somebody else's task and comes back as an input. Its mailbox is small: the host
+//! waits for room without holding a process up, and requests wait in the transport.
+
+mod log;
+mod pidfile;
+mod setup;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use circus_protocol::reply::{Refusal, Reply};
+use circus_protocol::transport::Incoming;
+use tokio::runtime;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::{sleep_until, timeout};
+
+use crate::arbiter::effect::LogLevel;
+use crate::arbiter::input::{Input, ReplyTo};
+use crate::arbiter::{Arbiter, DaemonFacts};
+use crate::cli::Arguments;
+use crate::config::Config;
+use crate::endpoint::control::Control;
+use crate::endpoint::events::Events;
+use crate::host::clock::Clock;
+use crate::host::files::Source;
+use crate::host::interrupt::Interrupts;
+use crate::host::runner::{LoopEffect, Orphans, Runner, adopt_orphans};
+use setup::{Bound, Prepared, SetupError};
+
+/// What the host may have ready for the loop; more waits on the host's side.
+const MAILBOX: usize = 256;
+
+/// How long the last replies, events and output may take to leave.
+const LAST_WORDS: Duration = Duration::from_secs(3);
+
+/// Runs until told to end; the exit status.
+#[must_use]
+pub fn run(arguments: &Arguments) -> ExitCode {
+    match setup::prepare(arguments) {
+        Ok(Some(prepared)) => supervise(prepared),
+        Ok(None) => ExitCode::SUCCESS,
+        Err(error) => {
+            setup::complain(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn supervise(prepared: Prepared) -> ExitCode {
+    let ended = match runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime.block_on(serve(prepared)),
+        Err(error) => Err(SetupError::Runtime(error)),
+    };
+    ended.unwrap_or_else(|error| {
+        tracing::error!("{error}");
+        ExitCode::FAILURE
+    })
+}
+
+async fn serve(prepared: Prepared) -> Result<ExitCode, SetupError> {
+    let Prepared { source, config, pidfile } = prepared;
+    tracing::info!("Registering signals...");
+    let interrupts = Interrupts::install().map_err(SetupError::Runtime)?;
+    tracing::info!("Starting master on pid {}", std::process::id());
+    let Bound { control, events, discovery, addresses } = setup::bind(&config.circus).await?;
+    tracing::info!("sockets started");
+
+    let (inputs, mailbox) = mpsc::channel(MAILBOX);
+    let orphans = adopt_orphans().map_or(Orphans::Left, |()| Orphans::Adopted);
+    let runner = Runner::new(inputs.clone(), orphans).map_err(SetupError::Runtime)?;
+    let mut tasks = JoinSet::new();
+    tasks.spawn(interrupts.pass_on(inputs.clone()));
+    if let Some(discovery) = discovery {
+        tasks.spawn(discovery.answer());
+    }
+    let clock = Clock::start();
+    let arbiter = Arbiter::new(seed(&clock), facts());
+    let mut daemon = Daemon {
+        arbiter,
+        clock,
+        control,
+        events,
+        runner,
+        inputs,
+        mailbox,
+        tasks,
+        source,
+        addresses,
+        exit: None,
+    };
+    daemon.configured(Ok(config));
+    tracing::info!("Arbiter now waiting for commands");
+    let code = daemon.run().await;
+    daemon.finish().await;
+    tracing::info!("Arbiter exiting");
+    drop(pidfile);
+    Ok(ExitCode::from(code))
+}
+
+/// Not secret: it spreads ages and pauses, nothing else.
+fn seed(clock: &Clock) -> u64 {
+    clock.now().wall.to_bits() ^ u64::from(std::process::id()).rotate_left(32)
+}
+
+fn facts() -> DaemonFacts {
+    let hostname = nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned());
+    DaemonFacts {
+        pid: std::process::id(),
+        hostname: hostname.unwrap_or_else(|_| "localhost".to_owned()),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    }
+}
+
+/// Everything the loop holds.
+struct Daemon {
+    arbiter: Arbiter,
+    clock: Clock,
+    control: Control,
+    events: Events,
+    runner: Runner,
+    /// For those who answer later.
+    inputs: mpsc::Sender<Input>,
+    mailbox: mpsc::Receiver<Input>,
+    /// Tasks that should never end.
+    tasks: JoinSet<()>,
+    source: Source,
+    addresses: setup::Addresses,
+    /// Set by the effect that ends the loop.
+    exit: Option<u8>,
+}
+
+/// What the loop waits for: exactly one of these at a time.
+enum Wake {
+    Request(Incoming),
+    Input(Input),
+    Deadline,
+    TaskEnded(Result<(), tokio::task::JoinError>),
+}
+
+impl Daemon {
+    async fn run(&mut self) -> u8 {
+        loop {
+            if let Some(code) = self.exit {
+                return code;
+            }
+            match self.wait().await {
+                Wake::Request(message) => {
+                    if let Some(input) = self.control.understand(message, self.clock.now().wall) {
+                        self.step(input);
+                    }
+                }
+                Wake::Input(Input::Config(config)) => self.configured(config.map(|config| *config)),
+                Wake::Input(input) => self.step(input),
+                Wake::Deadline => self.step(Input::Tick),
+                Wake::TaskEnded(Ok(())) => tracing::error!("bug: a task of the daemon ended"),
+                Wake::TaskEnded(Err(error)) => tracing::error!("bug: a task of the daemon failed: {error}"),
+            }
+        }
+    }
+
+    async fn wait(&mut self) -> Wake {
+        let deadline = self.arbiter.next_deadline().map(|moment| self.clock.instant(moment));
+        let timer = async {
+            match deadline {
+                Some(deadline) => sleep_until(deadline.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            message = self.control.next() => Wake::Request(message),
+            // Never closed: the loop itself holds a sender.
+            Some(input) = self.mailbox.recv() => Wake::Input(input),
+            Some(ended) = self.tasks.join_next() => Wake::TaskEnded(ended),
+            () = timer => Wake::Deadline,
+        }
+    }
+
+    /// A configuration names addresses as its author wrote them; a port 0 among them has become a
+    /// number when it was bound.
+    fn configured(&mut self, config: Result<Config, Vec<String>>) {
+        let config = config.map(|mut config| {
+            self.addresses.settle(&mut config.circus);
+            Box::new(config)
+        });
+        self.step(Input::Config(config));
+    }
+
+    fn step(&mut self, input: Input) {
+        let now = self.clock.now();
+        let asked = reply_of(&input);
+        // A broken rule must not take the processes' supervision with it.
+        let effects = catch_unwind(AssertUnwindSafe(|| self.arbiter.step(now, input)));
+        match effects {
+            Ok(effects) => {
+                for effect in effects {
+                    tracing::debug!(?effect, "effect");
+                    if let Some(ours) = self.runner.perform(effect) {
+                        self.perform(ours, now.wall);
+                    }
+                }
+            }
+            Err(_panic) => {
+                if let Some(to) = asked {
+                    let refusal =
+                        Refusal::Server("the daemon failed on this request; see its log".to_owned());
+                    self.control.reply(to, &Reply::Error(refusal), now.wall);
+                }
+            }
+        }
+    }
+
+    fn perform(&mut self, effect: LoopEffect, wall: f64) {
+        match effect {
+            LoopEffect::ReadConfig => self.read_config(),
+            LoopEffect::Publish(event) => self.events.publish(&event),
+            LoopEffect::Reply { to, reply } => self.control.reply(to, &reply, wall),
+            LoopEffect::Log { level, watcher: _, text } => match level {
+                LogLevel::Error => tracing::error!("{text}"),
+                LogLevel::Warn => tracing::warn!("{text}"),
+                LogLevel::Info => tracing::info!("{text}"),
+            },
+            LoopEffect::Exit { code } => self.exit = Some(code),
+        }
+    }
+
+    /// On a thread of its own, because a file may lie on a disk that does not answer.
+    fn read_config(&self) {
+        let (source, inputs) = (self.source.clone(), self.inputs.clone());
+        let read = tokio::task::spawn_blocking(move || source.read());
+        tokio::spawn(async move {
+            let config = match read.await {
+                Ok(Ok(resolved)) => {
+                    setup::warn(&resolved.warnings);
+                    Ok(Box::new(resolved.config))
+                }
+                Ok(Err(faults)) => Err(faults),
+                Err(error) => Err(vec![format!("bug: reading the configuration failed: {error}")]),
+            };
+            let _the_loop_left = inputs.send(Input::Config(config)).await;
+        });
+    }
+
+    /// Whoever still waits for an answer is told that there will be none.
+    async fn finish(self) {
+        let Self { mut control, events, runner, mut tasks, clock, inputs, mailbox, .. } = self;
+        let refusal = Refusal::Server("the daemon has ended".to_owned());
+        control.reply_all(&Reply::Error(refusal), clock.now().wall);
+        tasks.abort_all();
+        drop((inputs, mailbox));
+        let closing = async {
+            tokio::join!(control.close(), events.close(), runner.finish());
+        };
+        if timeout(LAST_WORDS, closing).await.is_err() {
+            tracing::warn!("some replies, events or output did not leave in time");
+        }
+    }
+}
+
+fn reply_of(input: &Input) -> Option<ReplyTo> {
+    match input {
+        Input::Command { reply, .. } => *reply,
+        Input::Config(_)
+        | Input::Spawned { .. }
+        | Input::SpawnFailed { .. }
+        | Input::Exited { .. }
+        | Input::Gone { .. }
+        | Input::Sampled { .. }
+        | Input::Delivered { .. }
+        | Input::Configured { .. }
+        | Input::ResetDone { .. }
+        | Input::Interrupted(_)
+        | Input::Tick => None,
+    }
+}

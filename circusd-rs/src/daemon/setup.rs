@@ -1,0 +1,196 @@
+//! What happens once, before the loop: the configuration is read, the process becomes a daemon, the
+//! endpoints are bound. Everything that can go wrong here ends the daemon, with a reason and status 1.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use circus_protocol::endpoint::{Endpoint, EndpointError};
+use circus_protocol::transport::BindError;
+use nix::sys::stat::{Mode, umask};
+use nix::unistd::{User, chown, daemon};
+
+use super::log::{self, LogError, Target};
+use super::pidfile::{self, Pidfile, PidfileError};
+use crate::cli::{Arguments, Level};
+use crate::config::{Config, Global};
+use crate::endpoint::control::Control;
+use crate::endpoint::discovery::Discovery;
+use crate::endpoint::events::Events;
+use crate::host::files::Source;
+
+/// What the loop begins with.
+pub(super) struct Prepared {
+    pub(super) source: Source,
+    pub(super) config: Config,
+    pub(super) pidfile: Option<Pidfile>,
+}
+
+/// Why there is no daemon.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SetupError {
+    /// Everything that is wrong with the file.
+    #[error("{}", .0.join("\n"))]
+    Config(Vec<String>),
+    /// The place to start from is gone.
+    #[error("the configuration file {path:?} cannot be located: {source}")]
+    Place { path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Log(#[from] LogError),
+    #[error(transparent)]
+    Pidfile(#[from] PidfileError),
+    /// The process cannot go to the background.
+    #[error("cannot start in the background: {0}")]
+    Background(nix::errno::Errno),
+    #[error("[circus] {key}: {source}")]
+    Endpoint { key: &'static str, source: EndpointError },
+    /// An endpoint is taken, or cannot be.
+    #[error("Could not bind {key}: {source}")]
+    Bind { key: &'static str, source: BindError },
+    #[error("[circus] endpoint_owner: {owner:?}: {reason}")]
+    Owner { owner: String, reason: String },
+    /// The system refuses what every daemon needs.
+    #[error("cannot start: {0}")]
+    Runtime(io::Error),
+}
+
+/// Everything before the runtime. `None` when `--check` found nothing wrong.
+pub(super) fn prepare(arguments: &Arguments) -> Result<Option<Prepared>, SetupError> {
+    let path = arguments.config.as_deref().unwrap_or(Path::new("circus.ini"));
+    let place = |source| SetupError::Place { path: path.to_owned(), source };
+    let source = Source::new(path).map_err(place)?;
+    let resolved = source.read().map_err(SetupError::Config)?;
+    let circus = &resolved.config.circus;
+    if arguments.check {
+        check_endpoints(circus)?;
+        say(&mut io::stderr(), &resolved.warnings.join("\n"));
+        say(&mut io::stdout(), &format!("{}: ok", path.display()));
+        return Ok(None);
+    }
+    let level = arguments.log_level.or_else(|| circus.loglevel.as_deref().and_then(Level::from_word));
+    let output = arguments.log_output.as_deref().or(circus.logoutput.as_deref()).unwrap_or("-");
+    let target = Target::open(output)?;
+    let pidfile = arguments.pidfile.clone().or_else(|| circus.pidfile.as_ref().map(PathBuf::from));
+    if let Some(path) = &pidfile {
+        pidfile::check(path)?;
+    }
+    if arguments.daemon {
+        // Everything above is still told on the terminal. The directory stays, 0 to 2 lead nowhere.
+        daemon(true, false).map_err(SetupError::Background)?;
+    }
+    log::start(level.unwrap_or(Level::Info), target);
+    if arguments.logger_config.is_some() {
+        tracing::warn!("--logger-config is a configuration of Python's logging and has no effect");
+    }
+    warn(&resolved.warnings);
+    let pidfile = pidfile.map(|path| Pidfile::write(&path)).transpose()?;
+    if let Some(bits) = circus.umask.and_then(Mode::from_bits) {
+        umask(bits);
+    }
+    Ok(Some(Prepared { source, config: resolved.config, pidfile }))
+}
+
+/// Tells what is wrong where it is looked for: on stderr.
+pub(super) fn complain(error: &SetupError) {
+    say(&mut io::stderr(), &error.to_string());
+}
+
+/// A closed terminal is no reason to fail.
+fn say(to: &mut dyn Write, text: &str) {
+    if !text.is_empty() {
+        let _closed = writeln!(to, "{text}");
+    }
+}
+
+/// What the author of a configuration should know.
+pub(super) fn warn(warnings: &[String]) {
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+}
+
+/// The bound endpoints.
+pub(super) struct Bound {
+    pub(super) control: Control,
+    pub(super) events: Events,
+    pub(super) discovery: Option<Discovery>,
+    pub(super) addresses: Addresses,
+}
+
+/// What the endpoints are called in the file, and what they are.
+#[derive(Debug)]
+pub(super) struct Addresses {
+    named: [String; 2],
+    bound: [String; 2],
+}
+
+impl Addresses {
+    /// Puts what is bound in place of what was named.
+    pub(super) fn settle(&self, circus: &mut Global) {
+        let [named_control, named_events] = &self.named;
+        let [control, events] = &self.bound;
+        for (endpoint, named, bound) in [
+            (&mut circus.endpoint, named_control, control),
+            (&mut circus.pubsub_endpoint, named_events, events),
+        ] {
+            if endpoint == named {
+                endpoint.clone_from(bound);
+            }
+        }
+    }
+}
+
+/// Binds everything, in circus' order.
+pub(super) async fn bind(circus: &Global) -> Result<Bound, SetupError> {
+    let [control, events] = check_endpoints(circus)?;
+    let events = Events::bind(&events).await;
+    let events = events.map_err(|source| SetupError::Bind { key: "pubsub_endpoint", source })?;
+    let control =
+        Control::bind(&control).await.map_err(|source| SetupError::Bind { key: "endpoint", source })?;
+    own(circus, control.bound())?;
+    let named = [circus.endpoint.clone(), circus.pubsub_endpoint.clone()];
+    let [named_control, named_events] = &named;
+    let bound = [settled(named_control, control.bound()), settled(named_events, events.bound())];
+    tracing::info!("endpoint {}, pubsub_endpoint {}", bound[0], bound[1]);
+    let discovery = match &circus.multicast_endpoint {
+        Some(group) => discover(group, &bound[0])?,
+        None => None,
+    };
+    Ok(Bound { control, events, discovery, addresses: Addresses { named, bound } })
+}
+
+fn endpoint(key: &'static str, text: &str) -> Result<Endpoint, SetupError> {
+    text.parse().map_err(|source| SetupError::Endpoint { key, source })
+}
+
+fn check_endpoints(circus: &Global) -> Result<[Endpoint; 2], SetupError> {
+    if let Some(group) = &circus.multicast_endpoint {
+        endpoint("multicast_endpoint", group)?;
+    }
+    Ok([endpoint("endpoint", &circus.endpoint)?, endpoint("pubsub_endpoint", &circus.pubsub_endpoint)?])
+}
+
+/// The author's own words, unless a port was left to the system.
+fn settled(named: &str, bound: Option<&Endpoint>) -> String {
+    let left_open = named.ends_with(":0") || named.ends_with(":*");
+    bound.filter(|_| left_open).map_or_else(|| named.to_owned(), ToString::to_string)
+}
+
+fn discover(group: &str, control: &str) -> Result<Option<Discovery>, SetupError> {
+    let group = endpoint("multicast_endpoint", group)?;
+    Discovery::join(&group, control).map(Some).or_else(|error| {
+        tracing::warn!(
+            "Multicast discovery is disabled, there was an error during udp socket creation. {error}"
+        );
+        Ok(None)
+    })
+}
+
+/// Gives an ipc endpoint to its owner.
+fn own(circus: &Global, bound: Option<&Endpoint>) -> Result<(), SetupError> {
+    let (Some(owner), Some(Endpoint::Ipc(path))) = (&circus.endpoint_owner, bound) else { return Ok(()) };
+    let failed = |reason: String| SetupError::Owner { owner: owner.clone(), reason };
+    let by_name = User::from_name(owner).map_err(|error| failed(error.to_string()))?;
+    let uid = by_name.map(|user| user.uid).or_else(|| owner.parse().ok().map(nix::unistd::Uid::from_raw));
+    let uid = uid.ok_or_else(|| failed("isn't a valid user name".to_owned()))?;
+    chown(path.as_str(), Some(uid), None).map_err(|error| failed(error.to_string()))
+}
