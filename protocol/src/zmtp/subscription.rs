@@ -1,5 +1,7 @@
 //! The prefixes one peer subscribed to, counted as 29/PUBSUB wants: what was subscribed twice must
-//! be cancelled twice. Knows no peers and no queues.
+//! be cancelled twice. (libzmq announces a prefix as often as it is wanted and cancels it once. With
+//! counts it then gets too much, which it filters; without, peers that do count would miss messages.)
+//! Knows no peers and no queues.
 
 use core::ops::Bound;
 use std::collections::BTreeMap;
