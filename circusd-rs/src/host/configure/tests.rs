@@ -246,7 +246,7 @@ fn only_one_configure_at_a_time_writes_into_a_directory() {
     let world = world(TWO);
     world.write("templates/x", "new");
     world.write("templates/y", "new");
-    let other = fs::File::open(world.path("etc")).expect("directory");
+    let other = File::open(world.path("etc")).expect("directory");
     other.lock().expect("lock");
     let problems = world.run().expect_err("refused");
     assert!(problems.iter().all(|problem| problem.contains("another configure is at work")), "{problems:?}");
