@@ -14,6 +14,7 @@
 //! its deadline, whatever the nodes do.
 
 pub mod answer;
+pub mod configure;
 pub mod lifecycle;
 pub mod names;
 pub mod node;
@@ -21,6 +22,7 @@ pub mod oneshot;
 pub mod plan;
 pub mod procedure;
 pub mod query;
+pub mod reset;
 pub mod run;
 
 use std::collections::HashMap;
@@ -256,13 +258,22 @@ impl Cluster {
         for node in &mut self.nodes {
             let Some(run) = node.run.take() else { continue };
             let open = matches!(node.connection, Connection::Open { .. });
-            if let (Some(name), true) = (run.leftover(), open) {
+            let Some(name) = run.leftover() else { continue };
+            if open {
                 let request = Request::new("rm", json!({ "name": name }));
                 let payload = request.encode(&self.ids.request());
                 effects.push(Effect::Send { node: node.id, payload });
             }
+            // A busy node refuses that, so the next operation there looks again.
+            node.debts.push(name.to_owned());
         }
         effects
+    }
+
+    /// The nodes on which an abandoned operation may have left something.
+    #[must_use]
+    pub fn indebted(&self) -> Vec<String> {
+        self.nodes.iter().filter(|n| !n.debts.is_empty()).map(|n| n.spec.name.clone()).collect()
     }
 
     /// Lets nodes connect and work, as far as the bounds allow, and files the rows of those that ended.

@@ -6,6 +6,7 @@ mod services;
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -15,6 +16,7 @@ pub use crate::cluster::plan::ServicesFile;
 
 use crate::cluster::node::NodeId;
 use crate::cluster::plan::Plan;
+use crate::cluster::run::CLEANUP_TIME;
 use crate::cluster::{Cluster, Effect, Input};
 use crate::inventory::Inventory;
 use crate::link::{Link, News};
@@ -60,8 +62,8 @@ impl Fleet {
 
     /// Runs one operation on all targeted nodes at once. Never fails as a whole: each targeted node
     /// has exactly one outcome. Dropping the future abandons the operation; what it may have left on
-    /// stock nodes is removed as far as that can be done without waiting ([`Fleet::close`] waits for
-    /// that to be sent), and by the next console otherwise.
+    /// stock nodes is removed by the next operation on them, or by [`Fleet::close`], or, if this
+    /// process ends without either, by the next console.
     pub async fn run(
         &mut self,
         operation: Operation,
@@ -69,12 +71,7 @@ impl Fleet {
         progress: &mut dyn FnMut(Progress),
     ) -> Outcome {
         let begun = self.now();
-        let plan = Plan {
-            operation,
-            timeout: options.timeout,
-            members: self.inventory.nodes.iter().map(|node| node.address.clone()).collect(),
-            services: self.services.clone(),
-        };
+        let plan = self.plan(operation, options.timeout);
         self.catch_up();
         let abandoned = Abandoned { fleet: self };
         let fleet = &mut *abandoned.fleet;
@@ -90,8 +87,32 @@ impl Fleet {
         Outcome { nodes, elapsed: fleet.now().saturating_sub(begun) }
     }
 
-    /// Ends all connections, after what was given to them is sent.
+    fn plan(&self, operation: Operation, timeout: Duration) -> Plan {
+        let members: Vec<String> = self.inventory.nodes.iter().map(|node| node.address.clone()).collect();
+        let mut plan = Plan { operation, timeout, members, services: None };
+        plan.services = match (&self.services, &plan.operation) {
+            (Some(file), Operation::Configure(request)) => {
+                let places =
+                    self.inventory.nodes.iter().enumerate().filter_map(|(at, n)| plan.place(at, n).ok());
+                let memberships: Vec<_> = places.map(|place| place.membership(request)).collect();
+                Some(Arc::new(file.with_templates(&memberships)))
+            }
+            (Some(file), Operation::Reset(_)) => Some(Arc::new(file.clone())),
+            // Nothing else needs them.
+            (_, _) => None,
+        };
+        plan
+    }
+
+    /// Removes what abandoned operations may have left on stock nodes, then ends all connections.
     pub async fn close(mut self) {
+        let indebted = self.cluster.indebted();
+        if !indebted.is_empty() {
+            // Any operation does that first; this one does nothing else.
+            let options =
+                RunOptions { timeout: CLEANUP_TIME, parallel: indebted.len(), targets: Some(indebted) };
+            let _: Outcome = self.run(Operation::Status { names: Vec::new() }, &options, &mut |_| {}).await;
+        }
         for (_, link) in self.links.drain() {
             link.close().await;
         }

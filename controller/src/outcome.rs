@@ -120,7 +120,10 @@ pub struct NodeOutcome {
     /// - `status`, `start`, `stop`, `restart`, `reload`: `{"watchers": {NAME: STATE}}`, the states
     ///   afterwards, in the node's order;
     /// - `configure`: `{"files": [{"service", "label", "path", "changed", "diff"?}]}`;
-    /// - `reset`: `{"services": [{"service", "kind", "deleted", "truncated", "kept", "bytes", "undo_until"?}]}`;
+    /// - `reset`: `{"services": {NAME: {"deleted", "truncated", "kept", "bytes", "undo_until"}}}`, where
+    ///   `deleted` and `truncated` hold `{"path", "bytes", "entries", "modified"}`, `kept` holds
+    ///   `{"path", "reason"}`; from a stock node a list may be cut short, then `deleted_count` and so
+    ///   on say how long it was;
     /// - `stats`: watcher → pid → figures;
     /// - `call`: the reply without its envelope.
     pub data: Value,

@@ -76,13 +76,15 @@ pub enum Answer {
 pub const UNKNOWN_COMMAND: i64 = 2;
 /// circus' number for bad arguments, among them a watcher that does not exist.
 pub const MESSAGE_ERROR: i64 = 3;
+/// circus' number for a conflict, and for anything that went wrong while a command was carried out.
+pub const COMMAND_ERROR: i64 = 5;
 
 impl Answer {
     /// The answer in a frame, and the id it belongs to; `None` when this is no reply of a circusd.
     #[must_use]
     pub fn decode(payload: &[u8]) -> Option<(String, Self)> {
-        let value = circus_json(payload)?;
-        let Value::Object(map) = value else { return None };
+        // Python's dialect, which knows `NaN` and `Infinity`.
+        let Ok(Value::Object(map)) = circus_protocol::json::parse(payload) else { return None };
         let status = map.get("status")?.as_str()?;
         let id = map.get("id").and_then(Value::as_str).unwrap_or_default().to_owned();
         if status != "error" {
@@ -104,11 +106,6 @@ impl Answer {
             }
         }
     }
-}
-
-/// Python's JSON, which knows `NaN` and `Infinity`.
-fn circus_json(payload: &[u8]) -> Option<Value> {
-    serde_json::from_slice(payload).ok()
 }
 
 /// The last line of a reason: stock quotes our whole request before the cause.

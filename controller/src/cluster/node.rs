@@ -92,13 +92,15 @@ pub struct Node {
     pub seen: bool,
     /// The operation under way.
     pub run: Option<Run>,
+    /// One-shot watchers of abandoned operations, to be removed before anything else is done there.
+    pub debts: Vec<String>,
 }
 
 impl Node {
     /// A node nobody has talked to.
     #[must_use]
     pub fn new(id: NodeId, spec: NodeSpec) -> Self {
-        Self { id, spec, connection: Connection::Closed, seen: false, run: None }
+        Self { id, spec, connection: Connection::Closed, seen: false, run: None, debts: Vec::new() }
     }
 
     /// What runs there, if known.

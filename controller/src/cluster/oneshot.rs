@@ -141,9 +141,11 @@ impl OneShot {
             (Stage::Adding, Answer::Error { errno, reason }) => {
                 Step::Go(refused("add", errno, &reason).into())
             }
-            (Stage::Looking, Answer::Error { reason, .. }) => {
-                fail(&format!("the one-shot watcher disappeared: {reason}"))
+            (Stage::Looking, Answer::Error { errno: MESSAGE_ERROR, .. }) => {
+                fail("the one-shot watcher disappeared")
             }
+            // Somebody below it has just died and is not collected: stock cannot tell figures then.
+            (Stage::Looking, Answer::Error { .. }) => Step::Go(Next::Pause(LOOK)),
             (Stage::Looking, Answer::Ok(reply)) => match Progress::of(&reply) {
                 Progress::Working { .. } => Step::Go(Next::Pause(LOOK)),
                 Progress::Gone => fail("the one-shot ended without a result; is there a Python on the node?"),
@@ -254,9 +256,12 @@ impl Removal {
 #[derive(Debug)]
 pub struct Sweep {
     session: String,
+    /// Our own, of operations that were abandoned: removed without a look, and without a word.
+    debts: Vec<String>,
     suspects: Vec<String>,
     stage: SweepStage,
     removed: Vec<String>,
+    state: NodeState,
 }
 
 #[derive(Debug)]
@@ -267,29 +272,41 @@ enum SweepStage {
 }
 
 impl Sweep {
-    /// One-shots whose name holds `session` are our own and none of its business.
+    /// One-shots whose name holds `session` are our own; of these only the `debts` are removed.
     #[must_use]
-    pub fn new(session: &str) -> Self {
+    pub fn new(session: &str, debts: Vec<String>) -> Self {
         Self {
             session: session.to_owned(),
+            debts,
             suspects: Vec::new(),
             stage: SweepStage::Listing,
             removed: Vec::new(),
+            state: NodeState::Done,
         }
     }
 
+    fn remove(&mut self, name: String) -> Next {
+        let mut removal = Removal::new(name);
+        let next = removal.step(Event::Begin);
+        self.stage = SweepStage::Removing(removal);
+        next
+    }
+
     fn go_on(&mut self) -> Next {
+        if let Some(name) = self.debts.pop() {
+            return self.remove(name);
+        }
         match self.suspects.pop() {
             Some(name) => {
                 let request = Request::new("stats", json!({"name": name}));
                 self.stage = SweepStage::Judging(name);
                 Next::Send(request)
             }
-            None if self.removed.is_empty() => Verdict::bare(NodeState::Done, "").into(),
+            None if self.removed.is_empty() => Verdict::bare(self.state, "").into(),
             None => {
                 let text =
                     format!("removed what an interrupted console left behind: {}", self.removed.join(", "));
-                Verdict::bare(NodeState::Done, text).into()
+                Verdict::bare(self.state, text).into()
             }
         }
     }
@@ -300,13 +317,7 @@ impl Sweep {
             Progress::Finished { age, .. } => age > FINISHED_AGE,
             Progress::Working { age } => age > OLDEST_AGE,
         };
-        if !leftover {
-            return self.go_on();
-        }
-        let mut removal = Removal::new(name);
-        let next = removal.step(Event::Begin);
-        self.stage = SweepStage::Removing(removal);
-        next
+        if leftover { self.remove(name) } else { self.go_on() }
     }
 }
 
@@ -332,7 +343,10 @@ impl Procedure for Sweep {
             }
             (SweepStage::Removing(removal), event) => match removal.step(event) {
                 Next::Finish(verdict) => {
-                    if verdict.state == NodeState::Done {
+                    let foreign = !removal.name().contains(&format!("-{}-", self.session));
+                    if verdict.state != NodeState::Done {
+                        self.state = verdict.state;
+                    } else if foreign {
                         self.removed.push(removal.name().to_owned());
                     }
                     self.go_on()

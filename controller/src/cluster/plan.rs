@@ -1,16 +1,20 @@
 //! An operation as all nodes share it, and which steps it takes on a node of a given kind.
 
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use circus_protocol::service::Services;
 
 use crate::cluster::Ids;
+use crate::cluster::configure::{Configure, Place};
 use crate::cluster::lifecycle::{Lifecycle, Verb};
-use crate::cluster::node::Daemon;
+use crate::cluster::oneshot::new_name;
 use crate::cluster::procedure::{Procedure, Verdict};
 use crate::cluster::query::{Call, Stats};
+use crate::cluster::reset::Reset;
 use crate::inventory::NodeSpec;
-use crate::outcome::{NodeState, Operation};
+use crate::outcome::{ConfigureRequest, NodeState, Operation};
 
 /// `--services FILE`: the description of the services for nodes that have none of their own.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -19,8 +23,9 @@ pub struct ServicesFile {
     pub path: String,
     /// What it says.
     pub services: Services,
-    /// Each template's path as written there, and its text.
-    pub templates: Vec<(String, String)>,
+    /// The text of each template by its path, or why it cannot be read. The fleet reads them before
+    /// each `configure`, because people edit them between two.
+    pub templates: HashMap<String, Result<String, String>>,
 }
 
 /// One operation on the cluster.
@@ -33,7 +38,7 @@ pub struct Plan {
     /// The addresses of the whole inventory, targeted or not: the cluster's membership.
     pub members: Vec<String>,
     /// For stock nodes.
-    pub services: Option<ServicesFile>,
+    pub services: Option<Arc<ServicesFile>>,
 }
 
 impl Plan {
@@ -61,10 +66,8 @@ impl Plan {
         &self,
         index: usize,
         node: &NodeSpec,
-        daemon: &Daemon,
         ids: &mut Ids,
     ) -> Result<Box<dyn Procedure>, Verdict> {
-        let _ = (index, node, daemon, ids);
         Ok(match &self.operation {
             Operation::Status { names } => lifecycle(Verb::Status, names),
             Operation::Start { names } => lifecycle(Verb::Start, names),
@@ -73,10 +76,27 @@ impl Plan {
             Operation::Reload { names } => lifecycle(Verb::Reload, names),
             Operation::Stats { names } => Box::new(Stats::new(names.clone())),
             Operation::Call { command, properties } => Box::new(Call::new(command, properties.clone())),
-            Operation::Configure(_) | Operation::Reset(_) => {
-                return Err(Verdict::bare(NodeState::Refused, "not possible yet"));
+            Operation::Configure(request) => {
+                let name = new_name("configure", &ids.request());
+                let services = self.services.clone();
+                Box::new(Configure::new(self.place(index, node)?, request.clone(), services, name))
+            }
+            Operation::Reset(request) => {
+                let name = new_name("reset", &ids.request());
+                let membership = self.place(index, node)?.membership(&ConfigureRequest::default());
+                Box::new(Reset::new(request.clone(), membership, self.services.clone(), name))
             }
         })
+    }
+}
+
+impl Plan {
+    /// What the node is told about its place.
+    pub(crate) fn place(&self, index: usize, node: &NodeSpec) -> Result<Place, Verdict> {
+        let identifier = u32::try_from(index + 1).map_err(|_| {
+            Verdict::bare(NodeState::Refused, format!("{} nodes are too many", self.members.len()))
+        })?;
+        Ok(Place { identifier, address: node.address.clone(), cluster: self.members.clone() })
     }
 }
 

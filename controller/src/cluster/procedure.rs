@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::cluster::answer::{Answer, Request};
+use crate::cluster::answer::{Answer, COMMAND_ERROR, MESSAGE_ERROR, Request, UNKNOWN_COMMAND, short};
 use crate::cluster::node::Daemon;
 use crate::outcome::NodeState;
 
@@ -101,11 +101,22 @@ pub trait Procedure: Debug + Send {
 /// The verdict on an error answer that a procedure has no better words for.
 #[must_use]
 pub fn refused(request: &str, errno: i64, reason: &str) -> Verdict {
-    let cause = crate::cluster::answer::short(reason);
     // 3 is what circus checks itself before it does anything; the rest went wrong under way.
     let state = match errno {
-        crate::cluster::answer::UNKNOWN_COMMAND | crate::cluster::answer::MESSAGE_ERROR => NodeState::Refused,
+        UNKNOWN_COMMAND | MESSAGE_ERROR => NodeState::Refused,
         _ => NodeState::Failed,
     };
-    Verdict::bare(state, format!("{request}: {cause}"))
+    Verdict::bare(state, format!("{request}: {}", short(reason)))
+}
+
+/// The same for an extension command of circusd-rs, which says no with circus' number for a conflict
+/// and has one line for each fault.
+#[must_use]
+pub fn refused_by_rs(request: &str, errno: i64, reason: &str) -> Verdict {
+    let state = match errno {
+        UNKNOWN_COMMAND | MESSAGE_ERROR | COMMAND_ERROR => NodeState::Refused,
+        _ => NodeState::Failed,
+    };
+    let lines: Vec<&str> = reason.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    Verdict::bare(state, format!("{request}: {}", lines.join("; ")))
 }

@@ -313,9 +313,11 @@ impl Node {
     fn sweep(&mut self, turn: &mut Turn<'_>) {
         let Some(run) = &mut self.run else { return };
         match &mut self.connection {
-            Connection::Open { daemon: Some(Daemon::Stock), swept, .. } if !*swept => {
+            Connection::Open { daemon: Some(Daemon::Stock), swept, .. }
+                if !*swept || !self.debts.is_empty() =>
+            {
                 *swept = true;
-                run.phase = Phase::Sweeping(Sweep::new(turn.ids.session()));
+                run.phase = Phase::Sweeping(Sweep::new(turn.ids.session(), self.debts.clone()));
                 self.happen(turn, Event::Begin);
             }
             Connection::Open { .. } | Connection::Opening | Connection::Closed => self.operate(turn),
@@ -323,11 +325,8 @@ impl Node {
     }
 
     fn operate(&mut self, turn: &mut Turn<'_>) {
-        let (Some(run), Connection::Open { daemon: Some(daemon), .. }) = (&mut self.run, &self.connection)
-        else {
-            return;
-        };
-        match run.plan.procedure(run.index, &self.spec, daemon, turn.ids) {
+        let Some(run) = &mut self.run else { return };
+        match run.plan.procedure(run.index, &self.spec, turn.ids) {
             Ok(procedure) => {
                 run.phase = Phase::Operating(procedure);
                 self.happen(turn, Event::Begin);
@@ -355,6 +354,9 @@ impl Node {
             Next::Send(request) => self.send(turn, request),
             Next::Pause(time) => run.wish = Wish::Pause { until: turn.now + time },
             Next::Finish(verdict) if matches!(run.phase, Phase::Sweeping(_)) => {
+                if verdict.state == NodeState::Done {
+                    self.debts.clear();
+                }
                 if !verdict.reason.is_empty() {
                     let node = self.spec.name.clone();
                     turn.out.push(Effect::Report(Progress::Note { node, text: verdict.reason }));

@@ -64,6 +64,33 @@ pub(crate) async fn run(fleet: &mut Fleet, operation: Operation) -> NodeOutcome 
     outcome.nodes.remove(0)
 }
 
+/// The status once no watcher is on its way up or down any more.
+pub(crate) async fn settled(fleet: &mut Fleet) -> NodeOutcome {
+    let mut last = None;
+    until_async("the watchers settle", async || {
+        let row = run(fleet, Operation::Status { names: vec![] }).await;
+        let moving = row.data["watchers"].to_string().contains("ing\"");
+        last = Some(row);
+        !moving
+    })
+    .await;
+    last.unwrap()
+}
+
+/// Waits for a condition.
+pub(crate) async fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    until_async(what, async || condition()).await;
+}
+
+/// Waits for a condition that takes time to look at.
+pub(crate) async fn until_async(what: &str, mut condition: impl AsyncFnMut() -> bool) {
+    let deadline = Instant::now() + START;
+    while !condition().await {
+        assert!(Instant::now() < deadline, "{what}: not within {START:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 impl Stock {
     /// Starts one with these sections besides `[circus]`.
     pub(crate) async fn start(sections: &str) -> Self {
