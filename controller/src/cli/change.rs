@@ -39,13 +39,11 @@ pub(super) async fn configure(
         let what = format!("configure on {}", counted(&targets));
         must_be_able_to_ask(&what)?;
         let outcome = look(session, global, &dry, &targets).await?;
-        talk(render::outcome(&dry, &outcome, Detail::Question).trim_end());
-        match worth_asking(&outcome, render::files::any_change(&outcome)) {
-            Worth::Asking => {
-                require_yes(format!("Write these files on {}?", reached(&outcome)), &what).await?
-            }
-            Worth::Nothing(exit) => return Ok(exit),
+        if !render::files::any_change(&outcome) {
+            return Ok(nothing_to_do(session, global, &dry, &outcome));
         }
+        talk(render::outcome(&dry, &outcome, Detail::Question).trim_end());
+        require_yes(format!("Write these files on {}?", reached(&outcome)), &what).await?;
     }
     act(session, global, Operation::Configure(request), &targets).await
 }
@@ -60,8 +58,11 @@ pub(super) async fn reset(session: &mut Session, global: &Global, args: &ResetAr
         undo: args.undo,
         keep: args.keep.map(|keep| keep.as_secs_f64()),
     };
-    if !args.dry_run && !args.yes {
-        confirm_reset(session, global, args, &request, &targets).await?;
+    if !args.dry_run
+        && !args.yes
+        && let Confirmed::NothingToDo(exit) = confirm_reset(session, global, args, &request, &targets).await?
+    {
+        return Ok(exit);
     }
     act(session, global, Operation::Reset(request), &targets).await
 }
@@ -72,31 +73,40 @@ async fn confirm_reset(
     args: &ResetArgs,
     request: &ResetRequest,
     targets: &[String],
-) -> Result<(), Stop> {
+) -> Result<Confirmed, Stop> {
     let name = session.cluster.name.clone();
     if let Some(typed) = &args.confirm {
         let wrong = format!("--confirm {typed:?} is not the cluster's name, which is {name:?}");
-        return if *typed == name { Ok(()) } else { Err(Stop::new(Exit::Unconfirmed, wrong)) };
+        return if *typed == name { Ok(Confirmed::Yes) } else { Err(Stop::new(Exit::Unconfirmed, wrong)) };
     }
     let what = format!("reset on {}", counted(targets));
     must_be_able_to_ask(&what)?;
     if request.undo {
-        return require_yes(
-            format!("Put back what the last reset moved aside on {}?", counted(targets)),
-            &what,
-        )
-        .await;
+        let question = format!("Put back what the last reset moved aside on {}?", counted(targets));
+        return require_yes(question, &what).await.map(|()| Confirmed::Yes);
     }
     let dry = Operation::Reset(ResetRequest { dry_run: true, ..request.clone() });
     let outcome = look(session, global, &dry, targets).await?;
-    talk(render::outcome(&dry, &outcome, Detail::Question).trim_end());
-    match worth_asking(&outcome, render::wiped::any_path(&outcome)) {
-        Worth::Asking => {
-            let bytes = render::units::bytes(render::wiped::total_bytes(&outcome));
-            require_name(&format!("This wipes {bytes} on {}.", reached(&outcome)), &name).await
-        }
-        Worth::Nothing(exit) => Err(Stop::new(exit, "nothing to wipe")),
+    if !render::wiped::any_path(&outcome) {
+        return Ok(Confirmed::NothingToDo(nothing_to_do(session, global, &dry, &outcome)));
     }
+    talk(render::outcome(&dry, &outcome, Detail::Question).trim_end());
+    let bytes = render::units::bytes(render::wiped::total_bytes(&outcome));
+    require_name(&format!("This wipes {bytes} on {}.", reached(&outcome)), &name).await?;
+    Ok(Confirmed::Yes)
+}
+
+/// What came of asking.
+enum Confirmed {
+    Yes,
+    NothingToDo(Exit),
+}
+
+/// The look is the result: there is nothing to decide.
+fn nothing_to_do(session: &mut Session, global: &Global, dry: &Operation, outcome: &Outcome) -> Exit {
+    let exit = Exit::of(outcome);
+    print(session, global, dry, outcome, exit);
+    exit
 }
 
 fn must_be_able_to_ask(what: &str) -> Result<(), Stop> {
@@ -105,16 +115,6 @@ fn must_be_able_to_ask(what: &str) -> Result<(), Stop> {
     }
     let remedy = "pass --yes, or --dry-run to look only";
     Err(Stop::new(Exit::Unconfirmed, format!("{what} needs a confirmation; {remedy}")))
-}
-
-/// Whether there is anything to decide after the look.
-enum Worth {
-    Asking,
-    Nothing(Exit),
-}
-
-fn worth_asking(outcome: &Outcome, anything: bool) -> Worth {
-    if anything { Worth::Asking } else { Worth::Nothing(Exit::of(outcome)) }
 }
 
 /// The nodes that answered the look.

@@ -7,7 +7,7 @@ use clap::Parser;
 use tokio::runtime::Builder;
 
 use super::exit::Exit;
-use super::output::{complain, talk};
+use super::output::complain;
 use super::perform::{perform, show_cluster};
 use super::session::{self, Session, Stop};
 use super::store::Store;
@@ -68,7 +68,6 @@ async fn run(cli: &Cli) -> Result<Exit, Stop> {
         Some(Verb::Cluster(args)) => define(global, args),
         Some(verb) => perform(&mut Session::open(global, Store::from_env()).await?, global, verb).await,
     }
-    .or_else(|stop| if stop.message.is_empty() { Ok(stop.exit) } else { Err(stop) })
 }
 
 /// `cluster` with arguments needs no cluster to begin with; without arguments it never asks for one.

@@ -70,7 +70,7 @@ fn interrupted(fleet: &Fleet, options: &RunOptions, told: &[NodeOutcome], starte
         told.iter().find(|row| row.node == *name).cloned().unwrap_or_else(|| NodeOutcome {
             node: name.clone(),
             state: NodeState::Cancelled,
-            reason: "interrupted; the node may still carry it out".to_owned(),
+            reason: "interrupted; what was sent may still be carried out".to_owned(),
             daemon: None,
             data: Value::Null,
             elapsed,
