@@ -43,11 +43,7 @@ pub fn main() -> ExitCode {
 
 /// Tells why a command ended early; the status goes on to the shell.
 pub fn report(stop: &Stop) -> Exit {
-    if stop.exit == Exit::Done {
-        talk(&stop.message)
-    } else {
-        complain(&stop.message)
-    }
+    complain(&stop.message);
     stop.exit
 }
 
