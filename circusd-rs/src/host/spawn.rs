@@ -35,6 +35,9 @@ use plan::{Limit, Plan, repr, words};
 /// Highest descriptor closed one by one where the kernel has no `close_range`.
 const LAST_DESCRIPTOR: RawFd = 4096;
 
+/// How many signals Linux has.
+const KERNEL_SIGNALS: usize = 64;
+
 /// Length of a report: stage, index, errno.
 pub(crate) const REPORT: usize = 8;
 
@@ -241,15 +244,27 @@ fn set_limit(limit: &Limit, index: u8) -> Step {
 }
 
 /// All dispositions back to default (the daemon ignores SIGPIPE and handles others), nothing blocked.
+///
+/// Through the kernel's own call, because the C library refuses the two signals it keeps for itself, and
+/// leaves one of them ignored in whatever it starts itself.
 fn reset_signals() {
-    // SAFETY: zeroed is a valid sigaction with the default handler; numbers the kernel or the C library
-    // keeps for itself are refused, which is what we want.
-    unsafe {
-        let action: libc::sigaction = MaybeUninit::zeroed().assume_init();
-        for signal in 1..=libc::SIGRTMAX() {
-            libc::sigaction(signal, &raw const action, ptr::null_mut());
+    let default = [0_u64; 8];
+    for signal in 1..=KERNEL_SIGNALS {
+        // SAFETY: all zeroes is the default action, and the buffer is larger than the kernel's structure.
+        // KILL and STOP are refused, which is fine.
+        unsafe {
+            libc::syscall(
+                libc::SYS_rt_sigaction,
+                signal,
+                default.as_ptr(),
+                ptr::null::<u64>(),
+                KERNEL_SIGNALS / 8,
+            );
         }
-        let mut none = MaybeUninit::<libc::sigset_t>::zeroed();
+    }
+    let mut none = MaybeUninit::<libc::sigset_t>::zeroed();
+    // SAFETY: the set is written before it is read; null asks for no old mask.
+    unsafe {
         libc::sigemptyset(none.as_mut_ptr());
         libc::pthread_sigmask(libc::SIG_SETMASK, none.as_ptr(), ptr::null_mut());
     }
