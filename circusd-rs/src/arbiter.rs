@@ -38,9 +38,7 @@ mod watcher;
 mod words;
 
 #[cfg(test)]
-mod play;
-#[cfg(test)]
-mod traces;
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
@@ -232,8 +230,20 @@ impl Arbiter {
         work.dirty.extend(due.map(|(_, id)| *id));
     }
 
-    /// Lets one watcher act, then looks at it.
+    /// Changes one watcher, which will converge before the step ends.
     fn with<R>(
+        &mut self,
+        id: WatcherId,
+        work: &mut Work,
+        act: impl FnOnce(&mut Watcher, &mut Ctx<'_>) -> R,
+    ) -> Option<R> {
+        let result = self.lend(id, work, act)?;
+        work.dirty.push_back(id);
+        Some(result)
+    }
+
+    /// Gives one watcher what it needs to act, and keeps count.
+    fn lend<R>(
         &mut self,
         id: WatcherId,
         work: &mut Work,
@@ -258,7 +268,6 @@ impl Arbiter {
             (false, true) => self.up = self.up.saturating_sub(1),
             (true, true) | (false, false) => {}
         }
-        work.dirty.push_back(id);
         Some(result)
     }
 

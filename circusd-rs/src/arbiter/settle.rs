@@ -14,7 +14,7 @@ impl Arbiter {
             while let Some(id) = work.dirty.pop_front() {
                 self.converge(id, work);
             }
-            if !self.collect(work) && !self.advance_turns(work) {
+            if !self.collect(work) && !self.advance_turns(work) && work.done.is_empty() {
                 break;
             }
         }
@@ -24,9 +24,7 @@ impl Arbiter {
     }
 
     fn converge(&mut self, id: WatcherId, work: &mut Work) {
-        self.with(id, work, Watcher::converge);
-        // `with` asks for another look, which is what this was.
-        work.dirty.pop_back();
+        self.lend(id, work, Watcher::converge);
         let Some(watcher) = self.watchers.get_mut(&id) else { return };
         let before = watcher.noted;
         watcher.noted = watcher.next_deadline(work.now.mono);

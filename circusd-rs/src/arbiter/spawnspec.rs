@@ -94,7 +94,7 @@ fn variable(config: &WatcherConfig, wid: Wid, key: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::arbiter::play::watcher;
+    use crate::arbiter::tests::play::watcher;
 
     fn check(change: impl FnOnce(&mut WatcherConfig)) -> Result<Vec<String>, String> {
         let mut config = watcher("Web");

@@ -209,7 +209,12 @@ impl Watcher {
     /// Whether the one behind it in the queue may go: it is up, gave up, or keeps trying in vain.
     pub(super) fn turn_is_over(&self) -> bool {
         match self.phase {
-            Phase::Active => self.reload.is_none() || self.tries.failed() > 0,
+            Phase::Active => match self.reload {
+                None | Some(Reload::Queued(_)) => true,
+                Some(Reload::Pending(_) | Reload::Replace { .. } | Reload::Sequential { .. }) => {
+                    self.tries.failed() > 0
+                }
+            },
             Phase::Stopped => self.wanted != Wanted::Up || self.holds > 0 || self.config.on_demand,
             Phase::Starting { .. } => self.tries.failed() > 1,
             Phase::Stopping { .. } => true,

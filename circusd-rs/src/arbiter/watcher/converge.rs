@@ -30,15 +30,15 @@ impl Watcher {
         let leave =
             self.cycle || matches!(self.wanted, Wanted::Down | Wanted::Gone) || self.rebuild.is_some();
         match self.phase {
-            Phase::Stopped => self.from_stopped(ctx),
+            Phase::Stopped => self.when_stopped(ctx),
             Phase::Starting { .. } | Phase::Active if leave => self.begin_stop(ctx),
-            Phase::Starting { spawned } => self.from_starting(spawned, ctx),
-            Phase::Active => self.from_active(ctx),
-            Phase::Stopping { .. } => self.from_stopping(ctx),
+            Phase::Starting { spawned } => self.when_starting(spawned, ctx),
+            Phase::Active => self.when_active(ctx),
+            Phase::Stopping { .. } => self.when_stopping(ctx),
         }
     }
 
-    fn from_stopped(&mut self, ctx: &mut Ctx<'_>) -> bool {
+    fn when_stopped(&mut self, ctx: &mut Ctx<'_>) -> bool {
         self.cycle = false;
         if let Some(config) = self.rebuild.take() {
             self.definition = config.from_file.then(|| (*config).clone());
@@ -56,7 +56,7 @@ impl Watcher {
         true
     }
 
-    fn from_starting(&mut self, spawned: u32, ctx: &mut Ctx<'_>) -> bool {
+    fn when_starting(&mut self, spawned: u32, ctx: &mut Ctx<'_>) -> bool {
         let wanted = self.config.numprocesses;
         if wanted == 0 {
             self.wanted = Wanted::Down;
@@ -74,7 +74,7 @@ impl Watcher {
         true
     }
 
-    fn from_active(&mut self, ctx: &mut Ctx<'_>) -> bool {
+    fn when_active(&mut self, ctx: &mut Ctx<'_>) -> bool {
         self.expire(ctx);
         if self.reload.is_some() {
             return self.advance_reload(ctx);
@@ -120,7 +120,7 @@ impl Watcher {
         true
     }
 
-    fn from_stopping(&mut self, ctx: &mut Ctx<'_>) -> bool {
+    fn when_stopping(&mut self, ctx: &mut Ctx<'_>) -> bool {
         let running: Vec<Key> = self.processes.values().filter(|p| p.running()).map(|p| p.key).collect();
         for key in running {
             self.end(key, Why::Watcher, self.config.stop_signal, self.grace(), ctx);
@@ -243,7 +243,7 @@ impl Watcher {
     // ---- starting ----
 
     /// How many places are taken.
-    pub(super) fn filled(&self) -> usize {
+    pub(in crate::arbiter) fn filled(&self) -> usize {
         self.processes.values().filter(|process| process.counts()).count()
     }
 

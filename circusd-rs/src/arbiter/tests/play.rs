@@ -7,9 +7,11 @@ use std::time::Duration;
 
 use circus_protocol::command::{Command, Match, Selection};
 use circus_protocol::event::EventKind;
+use circus_protocol::ini::Ini;
 use circus_protocol::name::WatcherName;
 use circus_protocol::number::{Pid, Signal};
 use circus_protocol::reply::{Refusal, Reply};
+use circus_protocol::service::Services;
 use serde_json::Map;
 
 use crate::arbiter::effect::{Effect, Key, Reach};
@@ -19,7 +21,7 @@ use crate::arbiter::{Arbiter, DaemonFacts};
 use crate::config::{Config, WatcherConfig};
 
 /// A watcher with circus' defaults.
-pub(super) fn watcher(name: &str) -> WatcherConfig {
+pub(in crate::arbiter) fn watcher(name: &str) -> WatcherConfig {
     let mut config = WatcherConfig::new(WatcherName::new(name), "/".to_owned());
     config.cmd = "prog".to_owned();
     config.from_file = true;
@@ -27,23 +29,23 @@ pub(super) fn watcher(name: &str) -> WatcherConfig {
 }
 
 /// A watcher with so many processes.
-pub(super) fn of(name: &str, numprocesses: u32) -> WatcherConfig {
+pub(in crate::arbiter) fn of(name: &str, numprocesses: u32) -> WatcherConfig {
     WatcherConfig { numprocesses, ..watcher(name) }
 }
 
 /// What the pretend world does with the processes of a program.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Manners {
+pub(in crate::arbiter) struct Manners {
     /// Exec fails.
-    pub(super) missing: bool,
+    pub(in crate::arbiter) missing: bool,
     /// Only SIGKILL ends it.
-    pub(super) stubborn: bool,
+    pub(in crate::arbiter) stubborn: bool,
     /// Others of its group outlive it until they get SIGKILL.
-    pub(super) lingers: bool,
+    pub(in crate::arbiter) lingers: bool,
 }
 
 /// Polite.
-pub(super) const POLITE: Manners = Manners { missing: false, stubborn: false, lingers: false };
+pub(in crate::arbiter) const POLITE: Manners = Manners { missing: false, stubborn: false, lingers: false };
 
 #[derive(Debug, Clone)]
 struct Life {
@@ -55,35 +57,37 @@ struct Life {
 }
 
 /// One world: arbiter, pretend host, trace.
-pub(super) struct Play {
-    pub(super) arbiter: Arbiter,
-    pub(super) now: Now,
+pub(in crate::arbiter) struct Play {
+    pub(in crate::arbiter) arbiter: Arbiter,
+    pub(in crate::arbiter) now: Now,
     /// What comes next, in this order.
-    pub(super) inbox: VecDeque<Input>,
+    pub(in crate::arbiter) inbox: VecDeque<Input>,
     /// By watcher.
-    pub(super) manners: BTreeMap<String, Manners>,
+    pub(in crate::arbiter) manners: BTreeMap<String, Manners>,
     lives: BTreeMap<Key, Life>,
     /// Asked for, not answered.
-    pub(super) spawning: BTreeMap<Key, (String, u32)>,
+    pub(in crate::arbiter) spawning: BTreeMap<Key, (String, u32)>,
+    born: BTreeSet<Key>,
+    /// Of which the arbiter has heard so.
     gone: BTreeSet<Key>,
     /// Answers by hand: the script decides when a spawn succeeds.
-    pub(super) hold_spawns: bool,
+    pub(in crate::arbiter) hold_spawns: bool,
     /// What the files say at the next reading.
-    pub(super) files: Result<Config, Vec<String>>,
+    pub(in crate::arbiter) files: Result<Config, Vec<String>>,
     trace: String,
     next_pid: i32,
     next_reply: u64,
     /// Every reply so far.
-    pub(super) replies: BTreeMap<u64, Reply>,
-    pub(super) exited: Option<u8>,
-    pub(super) signals: Vec<(Key, Signal, Reach)>,
+    pub(in crate::arbiter) replies: BTreeMap<u64, Reply>,
+    pub(in crate::arbiter) exited: Option<u8>,
+    pub(in crate::arbiter) signals: Vec<(Key, Signal, Reach)>,
     /// Jobs and figures asked for, answered by hand.
-    pub(super) asked: Vec<Effect>,
+    pub(in crate::arbiter) asked: Vec<Effect>,
 }
 
 impl Play {
     /// The arbiter with these watchers in its configuration; nothing has happened yet.
-    pub(super) fn idle(watchers: Vec<WatcherConfig>) -> Self {
+    pub(in crate::arbiter) fn idle(watchers: Vec<WatcherConfig>) -> Self {
         let facts = DaemonFacts { pid: 1, hostname: "node".to_owned(), version: "0.1.0".to_owned() };
         let files = Ok(Config { watchers, ..Config::default() });
         Self {
@@ -93,6 +97,7 @@ impl Play {
             manners: BTreeMap::new(),
             lives: BTreeMap::new(),
             spawning: BTreeMap::new(),
+            born: BTreeSet::new(),
             gone: BTreeSet::new(),
             hold_spawns: false,
             files,
@@ -107,32 +112,49 @@ impl Play {
     }
 
     /// Started up; the trace so far is forgotten.
-    pub(super) fn new(watchers: Vec<WatcherConfig>) -> Self {
+    pub(in crate::arbiter) fn new(watchers: Vec<WatcherConfig>) -> Self {
         let mut play = Self::idle(watchers);
         play.start_up();
         play.take();
         play
     }
 
-    pub(super) fn start_up(&mut self) {
+    pub(in crate::arbiter) fn start_up(&mut self) {
         let config = self.files.clone().map(Box::new);
         self.input(Input::Config(config));
     }
 
     /// One input, and all that follows at the same moment.
-    pub(super) fn input(&mut self, input: Input) {
+    pub(in crate::arbiter) fn input(&mut self, input: Input) {
         self.step(input);
         self.settle();
     }
 
-    pub(super) fn settle(&mut self) {
+    pub(in crate::arbiter) fn settle(&mut self) {
         while let Some(input) = self.inbox.pop_front() {
             self.step(input);
         }
     }
 
     /// One input, and nothing that follows.
-    pub(super) fn step(&mut self, input: Input) {
+    pub(in crate::arbiter) fn step(&mut self, input: Input) {
+        match &input {
+            Input::SpawnFailed { key, .. }
+            | Input::Gone { key }
+            | Input::Exited { key, lingering: false, .. } => {
+                self.gone.insert(*key);
+            }
+            Input::Command { .. }
+            | Input::Config(_)
+            | Input::Spawned { .. }
+            | Input::Exited { .. }
+            | Input::Sampled { .. }
+            | Input::Delivered { .. }
+            | Input::Configured { .. }
+            | Input::ResetDone { .. }
+            | Input::Interrupted(_)
+            | Input::Tick => {}
+        }
         let effects = self.arbiter.step(self.now, input);
         for effect in effects {
             self.perform(effect);
@@ -146,11 +168,21 @@ impl Play {
     }
 
     /// Lets time pass, waking the arbiter when it asked for it.
-    pub(super) fn pass(&mut self, seconds: f64) {
+    pub(in crate::arbiter) fn pass(&mut self, seconds: f64) {
         let end = self.now.mono + Duration::from_secs_f64(seconds);
         while let Some(at) = self.arbiter.next_deadline().filter(|at| *at <= end) {
             self.jump(at);
             self.input(Input::Tick);
+        }
+        self.jump(end);
+    }
+
+    /// As `pass`, but the host is silent.
+    pub(in crate::arbiter) fn pass_deaf(&mut self, seconds: f64) {
+        let end = self.now.mono + Duration::from_secs_f64(seconds);
+        while let Some(at) = self.arbiter.next_deadline().filter(|at| *at <= end) {
+            self.jump(at);
+            self.step(Input::Tick);
         }
         self.jump(end);
     }
@@ -161,7 +193,7 @@ impl Play {
     }
 
     /// A command; the number of its reply.
-    pub(super) fn ask(&mut self, command: Command) -> u64 {
+    pub(in crate::arbiter) fn ask(&mut self, command: Command) -> u64 {
         self.next_reply += 1;
         let to = self.next_reply;
         self.input(Input::Command { command, reply: Some(ReplyTo(to)) });
@@ -169,7 +201,7 @@ impl Play {
     }
 
     /// A command, and nothing that follows yet.
-    pub(super) fn ask_only(&mut self, command: Command) -> u64 {
+    pub(in crate::arbiter) fn ask_only(&mut self, command: Command) -> u64 {
         self.next_reply += 1;
         let to = self.next_reply;
         self.step(Input::Command { command, reply: Some(ReplyTo(to)) });
@@ -177,50 +209,51 @@ impl Play {
     }
 
     /// The trace since the last look.
-    pub(super) fn take(&mut self) -> String {
+    pub(in crate::arbiter) fn take(&mut self) -> String {
         std::mem::take(&mut self.trace)
     }
 
     /// A process dies by itself.
-    pub(super) fn die(&mut self, pid: i32, exit_code: i32) {
+    pub(in crate::arbiter) fn die(&mut self, pid: i32, exit_code: i32) {
         self.exit(pid, exit_code);
         self.settle();
     }
 
-    fn exit(&mut self, pid: i32, exit_code: i32) {
+    /// It died, which nobody has heard of yet.
+    pub(in crate::arbiter) fn exit(&mut self, pid: i32, exit_code: i32) {
         let found = self.lives.iter().find(|(_, life)| life.pid.get() == pid && !life.dead);
         if let Some(key) = found.map(|(key, _)| *key) {
-            self.end(key, exit_code);
+            let name = self.lives.get(&key).map(|life| life.name.clone()).unwrap_or_default();
+            let lingers = self.manners.get(&name).copied().unwrap_or(POLITE).lingers;
+            self.end(key, exit_code, lingers);
         }
     }
 
-    pub(super) fn living(&self, name: &str) -> Vec<i32> {
+    pub(in crate::arbiter) fn living(&self, name: &str) -> Vec<i32> {
         let alive = self.lives.values().filter(|life| life.name == name && !life.dead);
         alive.map(|life| life.pid.get()).collect()
     }
 
     /// Everything with a process or a rest of one.
-    pub(super) fn population(&self) -> usize {
+    pub(in crate::arbiter) fn population(&self) -> usize {
         self.lives.len() + self.spawning.len()
     }
 
-    pub(super) fn all_living(&self) -> Vec<i32> {
+    pub(in crate::arbiter) fn all_living(&self) -> Vec<i32> {
         self.lives.values().filter(|life| !life.dead).map(|life| life.pid.get()).collect()
     }
 
-    fn end(&mut self, key: Key, exit_code: i32) {
+    fn end(&mut self, key: Key, exit_code: i32, lingering: bool) {
         let Some(life) = self.lives.get_mut(&key) else { return };
-        let lingering = self.manners.get(&life.name).copied().unwrap_or(POLITE).lingers;
         life.dead = true;
         if !lingering {
             self.lives.remove(&key);
-            self.gone.insert(key);
         }
         self.inbox.push_back(Input::Exited { key, exit_code: Some(exit_code), lingering });
     }
 
     /// Answers the oldest spawn under way.
-    pub(super) fn answer_spawn(&mut self) {
+    pub(in crate::arbiter) fn answer_spawn(&mut self) {
         if let Some((key, (name, wid))) = self.spawning.pop_first() {
             self.answer(key, name, wid);
         }
@@ -228,7 +261,6 @@ impl Play {
 
     fn answer(&mut self, key: Key, name: String, wid: u32) {
         if self.manners.get(&name).copied().unwrap_or(POLITE).missing {
-            self.gone.insert(key);
             let error = "[Errno 2] No such file or directory: 'prog'".to_owned();
             self.inbox.push_back(Input::SpawnFailed { key, error });
             return;
@@ -241,9 +273,9 @@ impl Play {
 
     fn signalled(&mut self, key: Key, signal: Signal, reach: Reach) {
         assert!(!self.gone.contains(&key), "a signal to a key that is gone: {key:?}");
-        let Some(life) = self.lives.get(&key).cloned() else {
-            panic!("a signal to {key:?}, which never was")
-        };
+        assert!(!self.spawning.contains_key(&key), "a signal to {key:?}, which is not there yet");
+        // Dead already, which the arbiter has not heard of: dropped, as the contract says.
+        let Some(life) = self.lives.get(&key).cloned() else { return };
         self.signals.push((key, signal, reach));
         let _ = writeln!(self.trace, "  signal {} {} {reach:?}", signal.0, life.pid);
         let manners = self.manners.get(&life.name).copied().unwrap_or(POLITE);
@@ -251,22 +283,19 @@ impl Play {
         if life.dead {
             if signal == Signal::KILL && reach == Reach::Tree {
                 self.lives.remove(&key);
-                self.gone.insert(key);
                 self.inbox.push_back(Input::Gone { key });
             }
         } else if fatal {
-            self.end(key, -signal.0);
+            self.end(key, -signal.0, manners.lingers && reach != Reach::Tree);
         }
     }
 
     fn perform(&mut self, effect: Effect) {
-        assert!(self.exited.is_none(), "an effect after Exit: {effect:?}");
+        let refusing = matches!(effect, Effect::Reply { .. });
+        assert!(self.exited.is_none() || refusing, "an effect after Exit: {effect:?}");
         match effect {
             Effect::Spawn { key, spec } => {
-                assert!(
-                    !self.gone.contains(&key) && !self.lives.contains_key(&key),
-                    "{key:?} was used before"
-                );
+                assert!(self.born.insert(key), "{key:?} was used before");
                 self.spawning.insert(key, (spec.watcher.clone(), spec.wid.0));
                 if !self.hold_spawns {
                     self.answer_spawn();
@@ -317,7 +346,7 @@ impl Play {
     }
 
     /// The worker id of a living process.
-    pub(super) fn wid(&self, pid: i32) -> u32 {
+    pub(in crate::arbiter) fn wid(&self, pid: i32) -> u32 {
         self.lives.values().find(|life| life.pid.get() == pid).map(|life| life.wid).unwrap()
     }
 }
@@ -343,22 +372,22 @@ fn told(reply: &Reply) -> String {
 }
 
 /// `start`, `stop` or `restart` by name, waiting.
-pub(super) fn named(name: &str) -> Selection {
+pub(in crate::arbiter) fn named(name: &str) -> Selection {
     Selection { name: Some(name.to_owned()), matching: Match::Glob, waiting: true }
 }
 
 /// Of all, waiting.
-pub(super) fn everything() -> Selection {
+pub(in crate::arbiter) fn everything() -> Selection {
     Selection { name: None, matching: Match::Glob, waiting: true }
 }
 
 /// Not waiting.
-pub(super) fn at_once(selection: Selection) -> Selection {
+pub(in crate::arbiter) fn at_once(selection: Selection) -> Selection {
     Selection { waiting: false, ..selection }
 }
 
 /// The keys of an ok reply.
-pub(super) fn body(reply: &Reply) -> Map<String, serde_json::Value> {
+pub(in crate::arbiter) fn body(reply: &Reply) -> Map<String, serde_json::Value> {
     match reply {
         Reply::Ok(body) => body.clone(),
         Reply::Status(_) | Reply::Error(_) => panic!("{reply:?} has no body"),
@@ -366,9 +395,19 @@ pub(super) fn body(reply: &Reply) -> Map<String, serde_json::Value> {
 }
 
 /// Why it was refused.
-pub(super) fn refusal(reply: &Reply) -> &Refusal {
+pub(in crate::arbiter) fn refusal(reply: &Reply) -> &Refusal {
     match reply {
         Reply::Error(refusal) => refusal,
         Reply::Ok(_) | Reply::Status(_) => panic!("{reply:?} is no refusal"),
     }
+}
+
+/// Services of these names, as a file would have them.
+pub(in crate::arbiter) fn services(names: &[&str]) -> Services {
+    let mut text = String::new();
+    for name in names {
+        let _ = writeln!(text, "[service:{name}]\nhome = /srv/{name}");
+    }
+    let ini = Ini::parse(&text, "circus.ini").expect("ini");
+    Services::from_ini(&ini, std::path::Path::new("/etc")).expect("services")
 }

@@ -1,0 +1,6 @@
+//! The rules from outside: scripts with their traces, random histories with their invariants.
+
+pub(super) mod play;
+
+mod histories;
+mod traces;

@@ -1,0 +1,416 @@
+//! Safety, by random histories: anything may happen at any time, after every step the invariants hold,
+//! and when the world calms down everything settles.
+//!
+//! A failing history prints its seed; `history(SEED)` alone repeats it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use circus_protocol::command::{
+    Add, Adjust, Command, Configure, Kill, Match, Reload, Reset, ResetKind, Selection, Set, SignalCommand,
+    SignalTarget, StatsQuery,
+};
+use circus_protocol::number::Signal;
+use circus_protocol::reply::Reply;
+use circus_protocol::service::{ConfigureOutcome, ResetOutcome};
+use serde_json::{Value, json};
+
+use crate::arbiter::effect::Effect;
+use crate::arbiter::input::{Input, Interrupt};
+use crate::arbiter::process::Process;
+use crate::arbiter::tests::play::{Manners, Play, of, services};
+use crate::arbiter::watcher::{Phase, Random, Wanted, Watcher};
+use crate::config::{Config, WatcherConfig};
+
+const HISTORIES: u64 = 2000;
+const STEPS: u64 = 60;
+/// More is never wanted of one watcher here.
+const MOST: u32 = 4;
+const NAMES: [&str; 4] = ["a", "b", "C", "d"];
+
+struct World {
+    play: Play,
+    random: Random,
+    asked: u64,
+    /// What was asked, for whoever reads a failure.
+    log: Vec<String>,
+}
+
+impl World {
+    fn new(seed: u64) -> Self {
+        let mut random = Random(seed);
+        let files = config(&mut random);
+        let mut play = Play::idle(Vec::new());
+        play.hold_spawns = true;
+        play.files = Ok(files);
+        Self { play, random, asked: 0, log: Vec::new() }
+    }
+
+    fn pick(&mut self, below: u64) -> u64 {
+        self.random.up_to(below - 1)
+    }
+
+    fn chance(&mut self, percent: u64) -> bool {
+        self.pick(100) < percent
+    }
+
+    fn name(&mut self) -> String {
+        NAMES[usize::try_from(self.pick(4)).unwrap()].to_owned()
+    }
+
+    fn selection(&mut self) -> Selection {
+        let name = match self.pick(8) {
+            0 => None,
+            1 => Some("?".to_owned()),
+            2 => Some("nobody".to_owned()),
+            _ => Some(self.name()),
+        };
+        Selection { name, matching: Match::Glob, waiting: self.chance(60) }
+    }
+
+    fn command(&mut self) -> Command {
+        let (name, waiting) = (self.name(), self.chance(60));
+        let small = i64::try_from(self.pick(4)).unwrap() - 1;
+        match self.pick(20) {
+            0..=2 => Command::Start(self.selection()),
+            3..=5 => Command::Stop(self.selection()),
+            6..=7 => Command::Restart(self.selection()),
+            8 | 9 => {
+                let name = (!self.chance(30)).then_some(name);
+                let (graceful, sequential) = (self.chance(85), self.chance(40));
+                Command::Reload(Reload { name, graceful, sequential, waiting })
+            }
+            10 => Command::Decr(Adjust { name, nb: small, waiting }),
+            11 if self.wanted(&name) < MOST => Command::Incr(Adjust { name, nb: 1, waiting }),
+            11 => Command::NumProcesses { name: None },
+            12 => {
+                let graceful_timeout = self.chance(50).then_some(0.5);
+                let signal = self.chance(30).then_some(Signal::HUP);
+                Command::Kill(Kill { name, pid: None, signal, graceful_timeout, waiting })
+            }
+            13 => {
+                let options = match self.pick(3) {
+                    0 => ("cmd", json!("other")),
+                    1 => ("numprocesses", json!(self.pick(u64::from(MOST)))),
+                    _ => ("max_age", json!(self.pick(3))),
+                };
+                let options = vec![(options.0.to_owned(), options.1)];
+                Command::Set(Set { name, options, waiting })
+            }
+            14 => {
+                let options = vec![("numprocesses".to_owned(), json!(self.pick(u64::from(MOST))))];
+                let start = self.chance(70);
+                let cmd = "prog".to_owned();
+                Command::Add(Box::new(Add { name, cmd, args: Value::Null, options, start, waiting }))
+            }
+            15 => Command::Rm { name, nostop: self.chance(10), waiting },
+            16 => Command::ReloadConfig { waiting },
+            17 => self.question(name),
+            18 => self.reset(),
+            _ => self.configure(),
+        }
+    }
+
+    fn question(&mut self, name: String) -> Command {
+        match self.pick(5) {
+            0 => Command::Dstats,
+            1 => Command::Stats(StatsQuery { name: None, process: None, extended: false }),
+            2 => Command::Status { name: None },
+            3 => Command::Options { name },
+            _ => Command::Signal(SignalCommand {
+                name,
+                signal: Signal::TERM,
+                target: SignalTarget::Recursive { pid: None },
+            }),
+        }
+    }
+
+    fn reset(&mut self) -> Command {
+        Command::Reset(Reset {
+            name: self.chance(50).then(|| "a".to_owned()),
+            matching: Match::Glob,
+            kind: ResetKind::All,
+            dry_run: self.chance(20),
+            stop: self.chance(60),
+            undo: false,
+            keep: None,
+        })
+    }
+
+    fn configure(&mut self) -> Command {
+        Command::Configure(Box::new(Configure {
+            identifier: 1,
+            address: "127.0.0.1".to_owned(),
+            cluster: vec!["127.0.0.1".to_owned()],
+            is_master: true,
+            services: None,
+            variables: Vec::new(),
+            templates: Vec::new(),
+            fresh: false,
+            joining: false,
+            dry_run: self.chance(20),
+        }))
+    }
+
+    fn wanted(&self, name: &str) -> u32 {
+        let found = self.play.arbiter.get(name);
+        found.map_or(MOST, |watcher| watcher.config.numprocesses)
+    }
+
+    /// One thing happens.
+    fn happen(&mut self) {
+        match self.pick(20) {
+            0..=6 => {
+                let command = self.command();
+                self.log.push(format!("{:?} {command:?}", self.play.now.mono));
+                if self.chance(95) {
+                    self.asked = self.play.ask_only(command);
+                } else {
+                    self.play.step(Input::Command { command, reply: None });
+                }
+            }
+            7..=9 => self.play.answer_spawn(),
+            10..=13 => {
+                if let Some(input) = self.play.inbox.pop_front() {
+                    self.play.step(input);
+                }
+            }
+            14 => {
+                let living = self.play.all_living();
+                if !living.is_empty() {
+                    let index = usize::try_from(self.pick(living.len() as u64)).unwrap();
+                    let code = i32::try_from(self.pick(3)).unwrap();
+                    self.play.exit(living[index], code);
+                }
+            }
+            15 => {
+                let name = self.name();
+                let manners =
+                    Manners { missing: self.chance(15), stubborn: self.chance(30), lingers: self.chance(30) };
+                self.play.manners.insert(name, manners);
+            }
+            16 => {
+                self.play.files =
+                    if self.chance(85) { Ok(config(&mut self.random)) } else { Err(vec!["bad".to_owned()]) };
+            }
+            17 => self.answer_job(),
+            _ => {
+                // Nothing of what the host has to say is heard meanwhile.
+                let seconds = [0.01, 0.3, 2.0, 40.0][usize::try_from(self.pick(4)).unwrap()];
+                self.play.pass_deaf(seconds);
+            }
+        }
+    }
+
+    fn answer_job(&mut self) {
+        if self.play.asked.is_empty() {
+            return;
+        }
+        let well = self.chance(70);
+        let input = match self.play.asked.remove(0) {
+            Effect::Sample { tag, targets } => Input::Sampled { tag, figures: vec![None; targets.len()] },
+            Effect::Deliver { job, .. } => Input::Delivered { job, result: Ok(()) },
+            Effect::Configure { job, work } => {
+                let restart = if well { work.running } else { Vec::new() };
+                let outcome = Box::new(ConfigureOutcome { files: Vec::new(), restart });
+                Input::Configured { job, result: if well { Ok(outcome) } else { Err(vec!["no".to_owned()]) } }
+            }
+            Effect::Reset { job, .. } => {
+                let outcome = Box::new(ResetOutcome::default());
+                Input::ResetDone { job, result: if well { Ok(outcome) } else { Err(vec!["no".to_owned()]) } }
+            }
+            other => panic!("{other:?} is no question"),
+        };
+        self.play.step(input);
+    }
+
+    /// After every step.
+    fn check(&self) {
+        let arbiter = &self.play.arbiter;
+        if self.play.exited.is_some() {
+            return;
+        }
+        let mut keys = 0;
+        let mut up = 0;
+        for watcher in arbiter.watchers.values() {
+            keys += watcher.processes.len();
+            up += usize::from(!watcher.is_down());
+            check_watcher(watcher);
+            let noted = watcher.noted.is_none_or(|at| arbiter.deadlines.contains(&(at, watcher.id)));
+            assert!(noted, "a deadline is not where it was noted");
+            let next = watcher.next_deadline(self.play.now.mono);
+            assert!(watcher.noted <= next || next.is_none(), "{:?} is later than {next:?}", watcher.noted);
+            assert!(next.is_none() || watcher.noted.is_some(), "nobody noted {next:?}");
+        }
+        assert_eq!(keys, arbiter.keys.len(), "keys of processes");
+        assert_eq!(up, arbiter.up, "watchers that are not down");
+        let noted = arbiter.watchers.values().filter(|watcher| watcher.noted.is_some()).count();
+        assert_eq!(noted, arbiter.deadlines.len(), "deadlines of nobody");
+    }
+
+    /// The world becomes kind: everything must come to rest.
+    fn calm(&mut self) {
+        self.play.manners.clear();
+        self.play.hold_spawns = false;
+        for _ in 0..40 {
+            while !self.play.spawning.is_empty() {
+                self.play.answer_spawn();
+            }
+            self.play.settle();
+            while !self.play.asked.is_empty() {
+                self.answer_job();
+                self.play.settle();
+            }
+            if self.play.exited.is_some() {
+                return;
+            }
+            self.play.pass(10.0);
+            self.check();
+        }
+    }
+
+    fn check_rest(&self) {
+        for reply in 1..=self.asked {
+            let answered = self.play.replies.contains_key(&reply);
+            assert!(answered, "nobody answered request {reply} of {:#?}; {:?}", self.log, self.play.arbiter);
+        }
+        if self.play.exited.is_some() {
+            return;
+        }
+        for watcher in self.play.arbiter.watchers.values() {
+            let running = watcher.processes.values().filter(|process| process.running()).count();
+            match watcher.phase {
+                Phase::Stopped => {
+                    assert!(watcher.is_down(), "{} should be up", watcher.config.name);
+                    assert_eq!(watcher.processes.len(), 0);
+                    assert_ne!(watcher.wanted, Wanted::Gone, "removed, and still there");
+                }
+                Phase::Active => {
+                    assert_eq!(running, watcher.config.numprocesses as usize, "{}", watcher.config.name);
+                    assert_eq!(running, watcher.processes.len());
+                    assert!(watcher.reload.is_none());
+                }
+                Phase::Starting { .. } | Phase::Stopping { .. } => {
+                    panic!("{} is still {}", watcher.config.name, watcher.status());
+                }
+            }
+            assert_eq!(watcher.holds, 0, "{} is held by nobody", watcher.config.name);
+            assert!(watcher.tickets.is_empty(), "somebody still waits for {}", watcher.config.name);
+        }
+    }
+}
+
+fn check_watcher(watcher: &Watcher) {
+    let name = &watcher.config.name;
+    let most = usize::try_from(MOST).unwrap();
+    assert!(watcher.processes.len() <= 2 * most, "{name} has {}", watcher.processes.len());
+    let wanted = watcher.config.numprocesses as usize;
+    let spawning = watcher.processes.values().filter(|process| process.spawning()).count();
+    assert!(spawning <= 1, "{name} starts several at once");
+    if watcher.phase == Phase::Active && watcher.reload.is_none() {
+        assert!(watcher.filled() <= wanted + spawning, "{name}: {} of {wanted}", watcher.filled());
+    }
+    match watcher.phase {
+        Phase::Stopped => assert!(watcher.processes.is_empty(), "{name} is stopped"),
+        Phase::Stopping { .. } => {
+            let lives = watcher.processes.values().any(Process::running);
+            assert!(!lives, "{name} stops, and one was not asked to");
+        }
+        Phase::Starting { .. } | Phase::Active => {
+            assert!(matches!(watcher.wanted, Wanted::Up), "{name} is wanted {:?}", watcher.wanted);
+        }
+    }
+    let mut wids: Vec<_> = watcher.processes.values().map(|process| process.wid).collect();
+    wids.sort_unstable();
+    wids.dedup();
+    assert_eq!(wids.len(), watcher.processes.len(), "{name} gave a worker id twice");
+}
+
+fn config(random: &mut Random) -> Config {
+    let mut watchers = Vec::new();
+    for name in NAMES {
+        if random.up_to(4) == 0 {
+            continue;
+        }
+        watchers.push(WatcherConfig {
+            numprocesses: u32::try_from(random.up_to(3)).unwrap(),
+            autostart: random.up_to(3) > 0,
+            priority: i64::try_from(random.up_to(2)).unwrap(),
+            warmup_delay: [0.0, 0.0, 0.5][usize::try_from(random.up_to(2)).unwrap()],
+            graceful_timeout: [0.0, 1.0, 30.0][usize::try_from(random.up_to(2)).unwrap()],
+            max_retry: [5, 5, 5, -1, 1, 0][usize::try_from(random.up_to(5)).unwrap()],
+            send_hup: random.up_to(9) == 0,
+            stop_children: random.up_to(3) == 0,
+            ..of(name, 1)
+        });
+    }
+    let mut config = Config { watchers, services: Arc::new(services(&["a", "C"])), ..Config::default() };
+    config.circus.warmup_delay = [0.0, 0.0, 3.0][usize::try_from(random.up_to(2)).unwrap()];
+    config
+}
+
+fn history(seed: u64) {
+    let mut world = World::new(seed);
+    world.play.start_up();
+    for _ in 0..STEPS {
+        world.happen();
+        world.check();
+        if world.chance(1) {
+            world.play.step(Input::Interrupted(Interrupt::Reload));
+        }
+    }
+    world.calm();
+    world.check_rest();
+    // However it was, it ends when it is told to.
+    if world.play.exited.is_none() {
+        let again = world.chance(30);
+        world.play.hold_spawns = world.chance(50);
+        for _ in 0..3 {
+            world.happen();
+        }
+        world.play.input(Input::Interrupted(Interrupt::Stop));
+        if again {
+            world.play.step(Input::Interrupted(Interrupt::Stop));
+        }
+        for _ in 0..5 {
+            world.happen();
+        }
+        world.calm();
+        assert_eq!(world.play.exited, Some(0), "the end never came");
+        world.check_rest();
+    }
+}
+
+#[test]
+fn random_histories_keep_the_invariants_and_settle() {
+    for seed in 0..HISTORIES {
+        let result = std::panic::catch_unwind(|| history(seed));
+        assert!(result.is_ok(), "history {seed} failed");
+    }
+}
+
+#[test]
+fn pids_are_born_once_and_buried_once() {
+    for seed in 0..500 {
+        let mut world = World::new(seed);
+        world.play.start_up();
+        for _ in 0..STEPS {
+            world.happen();
+        }
+        world.calm();
+        let mut fate: BTreeMap<String, u8> = BTreeMap::new();
+        for line in world.play.take().lines() {
+            let words: Vec<&str> = line.split(' ').collect();
+            match words.as_slice() {
+                [_, "spawn", pid] => assert_eq!(fate.insert((*pid).to_owned(), 1), None, "{seed}: {line}"),
+                [_, "kill", pid] => assert_eq!(fate.get(*pid), Some(&1), "{seed}: {line}"),
+                [_, "reap", pid, _] => {
+                    assert_eq!(fate.insert((*pid).to_owned(), 2), Some(1), "{seed}: {line}");
+                }
+                _ => {}
+            }
+        }
+        let answered = world.play.replies.values().filter(|reply| matches!(reply, Reply::Ok(_))).count();
+        assert!(answered > 0 || world.asked == 0 || world.play.replies.len() < 8, "{seed}");
+    }
+}
