@@ -1,5 +1,6 @@
 //! The real binary, without any node: usage errors, exit statuses, what is remembered. Everything
 //! stays on loopback addresses where nobody listens, and in a home directory of its own.
+#![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
 use std::net::TcpListener;
 use std::path::Path;

@@ -2,12 +2,12 @@
 
 use serde_json::Value;
 
-use super::table::{Table, plain_lines};
+use super::table::{Table, plain, plain_lines};
 use super::{Detail, grouped, set, word};
 use crate::inventory::fold::counted;
 use crate::outcome::{NodeOutcome, Outcome};
 
-/// So many nodes' differences help to decide; the rest is one flag away.
+/// So many different texts of a file help to decide; the rest is one flag away.
 const SHOWN: usize = 3;
 
 pub(super) fn configure(outcome: &Outcome, detail: Detail) -> String {
@@ -55,30 +55,42 @@ fn split(node: &NodeOutcome) -> (Vec<String>, Vec<String>) {
     (labels(true), labels(false))
 }
 
+/// File by file, so that what is equal on many nodes is read once.
 fn differences(outcome: &Outcome, detail: Detail) -> String {
-    let changed: Vec<&NodeOutcome> =
-        outcome.nodes.iter().filter(|node| files(node).any(|file| diff(file).is_some())).collect();
+    let mut labels: Vec<String> = Vec::new();
+    for file in outcome.nodes.iter().flat_map(files).filter(|file| diff(file).is_some()) {
+        if !labels.contains(&label(file)) {
+            labels.push(label(file));
+        }
+    }
+    labels.iter().map(|label| differences_of(outcome, label, detail)).collect()
+}
+
+fn differences_of(outcome: &Outcome, wanted: &str, detail: Detail) -> String {
+    let one = |node: &'_ NodeOutcome| {
+        files(node).find(|file| label(file) == wanted && diff(file).is_some()).cloned()
+    };
+    let changed = outcome.nodes.iter().filter(|node| one(node).is_some());
+    let variants = grouped(changed, |node| one(node).unwrap_or_default());
     let shown = match detail {
-        Detail::Full => changed.len(),
+        Detail::Full => variants.len(),
         Detail::Question => SHOWN,
     };
     let mut text = String::new();
-    for (diffs, nodes) in grouped(changed.iter().take(shown).copied(), diffs_of) {
-        for (label, path, diff) in diffs {
-            text.push_str(&format!("{} {label} {path}\n{}", set(&nodes), plain_lines(diff)));
-            text.push_str(if diff.ends_with('\n') { "" } else { "\n" });
-        }
+    for (file, nodes) in variants.iter().take(shown) {
+        let path = file.get("path").and_then(Value::as_str).unwrap_or("?");
+        let diff = plain_lines(diff(file).unwrap_or_default());
+        text.push_str(&format!("{} {wanted} {}\n{}\n", set(nodes), plain(path), diff.trim_end()));
     }
-    let rest: Vec<&str> = changed.iter().skip(shown).map(|node| node.node.as_str()).collect();
+    let rest: Vec<&str> = variants
+        .iter()
+        .skip(shown)
+        .flat_map(|(_, nodes)| nodes.iter().map(|node| node.node.as_str()))
+        .collect();
     if !rest.is_empty() {
-        text.push_str(&format!("... and {}; --dry-run shows all differences\n", counted(&rest)));
+        text.push_str(&format!("... and {wanted} on {}; --dry-run shows all differences\n", counted(&rest)));
     }
     text
-}
-
-fn diffs_of(node: &NodeOutcome) -> Vec<(String, &str, &str)> {
-    let path = |file| Value::as_str(Value::get(file, "path").unwrap_or(&Value::Null)).unwrap_or("?");
-    files(node).filter_map(|file| Some((label(file), path(file), diff(file)?))).collect()
 }
 
 fn diff(file: &Value) -> Option<&str> {

@@ -110,11 +110,14 @@ fn configure_shows_its_differences() {
 
 #[test]
 fn reset_lists_paths_and_bytes() {
-    let wiped = json!({"services": [{"service": "neo4j", "kind": "data", "deleted": ["/d/graph.db", "/d/rrd"], "truncated": [], "kept": ["/d/dbms"],
-                        "bytes": 5_242_880, "undo_until": 1.0}]});
+    let item = |path: &str, bytes: u64| json!({"path": path, "bytes": bytes, "entries": 3, "modified": 1_795_344_258.8});
+    let wiped = json!({"services": {
+        "neo4j": {"deleted": [item("/d/graph.db", 5_000_000), item("/d/r\u{1b}rd", 242_880)], "deleted_count": 12,
+                  "truncated": [], "kept": [{"path": "/d/dbms", "reason": "listed in keep"}], "bytes": 5_242_880},
+        "titan": {"deleted": [], "truncated": [], "kept": [], "bytes": 0}}});
     let nodes = vec![
         node("a", NodeState::Done, "", wiped),
-        node("b", NodeState::Done, "", json!({"services": []})),
+        node("b", NodeState::Done, "", json!({"services": {}})),
         node("c", NodeState::Refused, "neo4j is active; stop it first", Value::Null),
     ];
     let nodes = result(nodes);

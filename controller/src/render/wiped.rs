@@ -30,19 +30,10 @@ pub(super) fn reset(outcome: &Outcome, detail: Detail, request: &ResetRequest) -
     let mut table = Table::default();
     table.right(2);
     for node in &answering {
-        for service in services(node) {
-            let count = |key| paths_of(service, key).count();
-            let mut what: Vec<String> =
-                [("deleted", "to go"), ("truncated", "to truncate"), ("kept", "kept")]
-                    .iter()
-                    .filter(|(key, _)| count(*key) > 0)
-                    .map(|(key, plan)| {
-                        format!("{} {}", count(*key), if request.dry_run { plan } else { key })
-                    })
-                    .collect();
-            what.extend((!node.reason.is_empty()).then(|| node.reason.clone()));
-            let note = what.join(", ");
-            table.row(vec![node.node.clone(), name(service), units::bytes(bytes(service)), note]);
+        for (name, service) in services(node) {
+            let mut notes = counts(service, request);
+            notes.extend((!node.reason.is_empty()).then(|| node.reason.clone()));
+            table.row(vec![node.node.clone(), name.clone(), units::bytes(bytes(service)), notes.join(", ")]);
         }
         if services(node).next().is_none() {
             let note = if node.reason.is_empty() { "nothing to do" } else { &node.reason };
@@ -53,54 +44,76 @@ pub(super) fn reset(outcome: &Outcome, detail: Detail, request: &ResetRequest) -
     text + &groups(outcome, |node| !answered(node))
 }
 
+/// `2 to delete, 1 kept`; words for what was done, would be done or was taken back.
+fn counts(service: &Value, request: &ResetRequest) -> Vec<String> {
+    let words = match (request.dry_run, request.undo) {
+        (true, false) => ["to delete", "to truncate", "to keep"],
+        (true, true) => ["to put back", "truncated", "kept"],
+        (false, false) => ["deleted", "truncated", "kept"],
+        (false, true) => ["put back", "truncated", "kept"],
+    };
+    let lists = ["deleted", "truncated", "kept"].map(|key| count(service, key));
+    let pairs = lists.into_iter().zip(words).filter(|(count, _)| *count > 0);
+    let mut notes: Vec<String> = pairs.map(|(count, word)| format!("{count} {word}")).collect();
+    if notes.is_empty() {
+        notes.push("nothing to do".to_owned());
+    }
+    notes
+}
+
 /// Bytes on all nodes together.
 pub(crate) fn total_bytes(outcome: &Outcome) -> f64 {
-    outcome.nodes.iter().flat_map(services).map(bytes).sum()
+    outcome.nodes.iter().flat_map(services).map(|(_, service)| bytes(service)).sum()
 }
 
 /// Whether there is anything to move, truncate or put back.
 pub(crate) fn any_path(outcome: &Outcome) -> bool {
-    let listed =
-        |service: &Value| ["deleted", "truncated"].iter().any(|key| paths_of(service, key).next().is_some());
-    outcome.nodes.iter().flat_map(services).any(listed)
+    let some = |service: &Value| count(service, "deleted") + count(service, "truncated") > 0;
+    outcome.nodes.iter().flat_map(services).any(|(_, service)| some(service))
 }
 
 fn list(text: &mut String, node: &NodeOutcome, limit: usize) {
-    for service in services(node) {
+    for (name, service) in services(node) {
         for (key, verb) in [("deleted", "delete"), ("truncated", "truncate"), ("kept", "keep")] {
-            for path in paths_of(service, key).take(limit) {
-                let (path, size) = path_and_size(path);
-                text.push_str(&format!("{} {} {verb} {}{size}\n", node.node, name(service), plain(path)));
+            let mut shown = 0;
+            for item in items(service, key).take(limit) {
+                shown += 1;
+                text.push_str(&plain(&format!("{} {name} {verb} {}", node.node, describe(item))));
+                text.push('\n');
             }
-            let more = paths_of(service, key).count().saturating_sub(limit);
+            let more = count(service, key).saturating_sub(shown);
             if more > 0 {
-                text.push_str(&format!("{} {} {verb} ... and {more} more\n", node.node, name(service)));
+                text.push_str(&format!("{} {name} {verb} ... and {more} more\n", node.node));
             }
         }
     }
 }
 
-/// A path is a text, or an object with `path` and `bytes`.
-fn path_and_size(value: &Value) -> (&str, String) {
-    let path = value.as_str().or_else(|| value.get("path").and_then(Value::as_str)).unwrap_or("?");
-    let size = value.get("bytes").and_then(Value::as_f64);
-    (path, size.map(|size| format!(" ({})", units::bytes(size))).unwrap_or_default())
+/// `/srv/data/graph.db (1.2 GiB, 40 entries)`, or why it stays.
+fn describe(item: &Value) -> String {
+    let path = item.as_str().or_else(|| item.get("path").and_then(Value::as_str)).unwrap_or("?");
+    let size = item.get("bytes").and_then(Value::as_f64).map(units::bytes);
+    let entries = item.get("entries").and_then(Value::as_u64).filter(|entries| *entries > 1);
+    let entries = entries.map(|entries| format!("{entries} entries"));
+    let modified = item.get("modified").and_then(Value::as_f64);
+    let modified = modified.map(|time| format!("modified {}", units::date(time)));
+    let reason = item.get("reason").and_then(Value::as_str).map(str::to_owned);
+    let notes: Vec<String> = [size, entries, modified, reason].into_iter().flatten().collect();
+    if notes.is_empty() { path.to_owned() } else { format!("{path} ({})", notes.join(", ")) }
 }
 
-fn services(node: &NodeOutcome) -> impl Iterator<Item = &Value> {
-    node.data.get("services").and_then(Value::as_array).into_iter().flatten()
+fn services(node: &NodeOutcome) -> impl Iterator<Item = (&String, &Value)> {
+    node.data.get("services").and_then(Value::as_object).into_iter().flatten()
 }
 
-fn paths_of<'a>(service: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> {
+fn items<'a>(service: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> {
     service.get(key).and_then(Value::as_array).into_iter().flatten()
 }
 
-fn name(service: &Value) -> String {
-    let text = service.get("service").and_then(Value::as_str).unwrap_or("?");
-    match service.get("kind").and_then(Value::as_str) {
-        Some(kind) => format!("{text}:{kind}"),
-        None => text.to_owned(),
-    }
+/// How long a list was before it may have been cut short.
+fn count(service: &Value, key: &str) -> usize {
+    let said = service.get(format!("{key}_count")).and_then(Value::as_u64);
+    said.and_then(|count| usize::try_from(count).ok()).unwrap_or_else(|| items(service, key).count())
 }
 
 fn bytes(service: &Value) -> f64 {
