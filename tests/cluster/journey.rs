@@ -50,24 +50,24 @@ fn configure_three_then_four(cluster: &Cluster) {
     assert_eq!(answer.exit, 0, "{:#}\n{}", answer.document, answer.stderr);
     for node in 0..3 {
         let text =
-            std::fs::read_to_string(cluster.path(node, "neo4j/conf/neo4j.properties")).unwrap_or_default();
+            std::fs::read_to_string(cluster.path(node, "etc/neo4j/neo4j.properties")).unwrap_or_default();
         assert_eq!(text, expected_neo4j(cluster, node, 3), "node {node}");
     }
-    assert!(!cluster.path(3, "neo4j/conf/neo4j.properties").exists(), "the fourth node was no target");
+    assert!(!cluster.path(3, "etc/neo4j/neo4j.properties").exists(), "the fourth node was no target");
 
     // A dry run shows what would change and changes nothing.
     let dry = cluster.ask(4, &["configure", "--dry-run"]);
     assert_eq!(dry.exit, 0, "{:#}", dry.document);
     assert!(dry.document.to_string().contains("+ha.initial_hosts="), "{:#}", dry.document);
-    assert!(!cluster.path(3, "neo4j/conf/neo4j.properties").exists(), "a dry run writes nothing");
+    assert!(!cluster.path(3, "etc/neo4j/neo4j.properties").exists(), "a dry run writes nothing");
 
     cluster.all_do(&["configure", "--yes"]);
     for node in 0..4 {
         let text =
-            std::fs::read_to_string(cluster.path(node, "neo4j/conf/neo4j.properties")).unwrap_or_default();
+            std::fs::read_to_string(cluster.path(node, "etc/neo4j/neo4j.properties")).unwrap_or_default();
         assert_eq!(text, expected_neo4j(cluster, node, 4), "node {node}");
-        let yaml =
-            std::fs::read_to_string(cluster.path(node, "cassandra/conf/cassandra.yaml")).unwrap_or_default();
+        let yaml = std::fs::read_to_string(cluster.path(node, "etc/titan/cassandra-cluster.yaml"))
+            .unwrap_or_default();
         let (seed, address) = (&cluster.addresses[0], &cluster.addresses[node]);
         assert_eq!(
             yaml,
@@ -76,7 +76,8 @@ fn configure_three_then_four(cluster: &Cluster) {
                  listen_address: {address}\nrpc_address: {address}"
             ),
         );
-        let mode = std::fs::metadata(cluster.path(node, "titan/conf/rexster.xml")).expect("it was written");
+        let mode = std::fs::metadata(cluster.path(node, "etc/titan/rexster-cassandra-cluster.xml"))
+            .expect("it was written");
         assert_eq!(
             std::os::unix::fs::PermissionsExt::mode(&mode.permissions()) & 0o777,
             0o644,
@@ -102,7 +103,7 @@ fn start_everything(cluster: &Cluster) {
         assert!(*count >= 3, "node {node} runs {count} processes");
     }
     until("data on all nodes", || {
-        (0..4).all(|node| !is_empty(&cluster.path(node, "cassandra/data"))).then_some(())
+        (0..4).all(|node| !is_empty(&cluster.path(node, "var/lib/titan/db"))).then_some(())
     });
     let stats = cluster.all_do(&["stats"]);
     for node in stats.nodes() {
@@ -124,9 +125,9 @@ fn running_services_are_protected(cluster: &Cluster) {
     assert_eq!(answer.exit, 1, "{:#}", answer.document);
     assert_eq!(answer.states(), ["refused"; 4], "{:#}", answer.document);
     for node in 0..4 {
-        assert!(!is_empty(&cluster.path(node, "cassandra/data")), "node {node}");
-        let yaml =
-            std::fs::read_to_string(cluster.path(node, "cassandra/conf/cassandra.yaml")).unwrap_or_default();
+        assert!(!is_empty(&cluster.path(node, "var/lib/titan/db")), "node {node}");
+        let yaml = std::fs::read_to_string(cluster.path(node, "etc/titan/cassandra-cluster.yaml"))
+            .unwrap_or_default();
         assert!(yaml.starts_with("cluster_name"), "node {node}: {yaml}");
     }
 }
@@ -142,24 +143,24 @@ fn stop_everything(cluster: &Cluster) {
 
 fn wipe_and_start_again(cluster: &Cluster) {
     for node in 0..4 {
-        std::fs::create_dir_all(cluster.path(node, "neo4j/data/dbms")).expect("a folder");
-        std::fs::write(cluster.path(node, "neo4j/data/dbms/auth"), "kept").expect("a file");
-        std::fs::write(cluster.path(node, "neo4j/data/graph.db"), "gone").expect("a file");
+        std::fs::create_dir_all(cluster.path(node, "var/lib/neo4j/data/dbms")).expect("a folder");
+        std::fs::write(cluster.path(node, "var/lib/neo4j/data/dbms/auth"), "kept").expect("a file");
+        std::fs::write(cluster.path(node, "var/lib/neo4j/data/graph.db"), "gone").expect("a file");
     }
     let dry = cluster.all_do(&["reset", "data", "--dry-run"]);
     assert!(dry.document.to_string().contains("graph.db"), "{:#}", dry.document);
-    assert!(cluster.path(0, "neo4j/data/graph.db").exists(), "a dry run deletes nothing");
+    assert!(cluster.path(0, "var/lib/neo4j/data/graph.db").exists(), "a dry run deletes nothing");
 
     cluster.all_do(&["reset", "data", "--yes"]);
     for node in 0..4 {
-        assert!(!cluster.path(node, "neo4j/data/graph.db").exists(), "node {node}");
-        assert!(cluster.path(node, "neo4j/data/dbms/auth").exists(), "node {node}");
-        assert!(is_empty(&cluster.path(node, "cassandra/data")), "node {node}");
-        assert!(!is_empty(&cluster.path(node, "cassandra/log")), "logs were not asked for");
+        assert!(!cluster.path(node, "var/lib/neo4j/data/graph.db").exists(), "node {node}");
+        assert!(cluster.path(node, "var/lib/neo4j/data/dbms/auth").exists(), "node {node}");
+        assert!(is_empty(&cluster.path(node, "var/lib/titan/db")), "node {node}");
+        assert!(!is_empty(&cluster.path(node, "var/log/titan")), "logs were not asked for");
     }
     cluster.all_do(&["clear", "log", "--yes"]);
     for node in 0..4 {
-        for file in std::fs::read_dir(cluster.path(node, "cassandra/log")).expect("a folder").flatten() {
+        for file in std::fs::read_dir(cluster.path(node, "var/log/titan")).expect("a folder").flatten() {
             assert_eq!(file.metadata().expect("a file").len(), 0, "{}", file.path().display());
         }
     }

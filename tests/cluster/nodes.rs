@@ -63,10 +63,16 @@ impl Cluster {
             .zip(flavors)
             .map(|(address, flavor)| {
                 let home = base.path().join(address);
-                for service in ["neo4j", "cassandra", "titan"] {
-                    for part in ["conf", "data", "log"] {
-                        std::fs::create_dir_all(home.join(service).join(part)).expect("a folder");
-                    }
+                for part in [
+                    "etc/neo4j",
+                    "etc/titan",
+                    "var/lib/neo4j/data",
+                    "var/lib/titan/db",
+                    "var/log/neo4j",
+                    "var/log/titan",
+                    "run",
+                ] {
+                    std::fs::create_dir_all(home.join(part)).expect("a folder");
                 }
                 Daemon::start_on(flavor, &base.path().join("node.ini"), &home, address)
             })

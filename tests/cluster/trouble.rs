@@ -69,8 +69,8 @@ fn a_template_with_an_unknown_name_changes_nothing() {
         assert!(reason.contains("adress") && reason.contains("rexster.xml.tmpl:2"), "{node:#}");
     }
     for node in 0..4 {
-        let yaml =
-            std::fs::read_to_string(cluster.path(node, "cassandra/conf/cassandra.yaml")).unwrap_or_default();
+        let yaml = std::fs::read_to_string(cluster.path(node, "etc/titan/cassandra-cluster.yaml"))
+            .unwrap_or_default();
         assert!(yaml.starts_with("cluster_name"), "node {node}: {yaml}");
     }
     cluster.assert_no_one_shots();
