@@ -83,7 +83,13 @@ pub struct Global {
     #[arg(long, value_name = "N", global = true, value_parser = at_least_one, help_heading = "Options of every command")]
     pub parallel: Option<usize>,
     /// Description of the services, for stock nodes
-    #[arg(long, value_name = "FILE", global = true, help_heading = "Options of every command")]
+    #[arg(
+        id = "services_file",
+        long = "services",
+        value_name = "FILE",
+        global = true,
+        help_heading = "Options of every command"
+    )]
     pub services: Option<PathBuf>,
     /// Print one JSON document
     #[arg(long, global = true, conflicts_with = "ndjson", help_heading = "Options of every command")]

@@ -33,9 +33,8 @@ impl Normal {
             } else {
                 format!("<not a float: {number}>")
             }),
-            Value::String(text) if key == "tb" || text.starts_with("Traceback") => {
-                Value::String("<traceback>".to_owned())
-            }
+            // Row D3 of differences.md.
+            Value::Null | Value::String(_) if key == "tb" => Value::String("<traceback or null>".to_owned()),
             Value::String(_) if matches!(key, "mem_info1" | "mem_info2" | "ctime" | "username") => {
                 Value::String(format!("<{key}>"))
             }
@@ -52,6 +51,8 @@ impl Normal {
 
     fn object(&mut self, map: &Map<String, Value>) -> Map<String, Value> {
         map.iter()
+            // Row D2 of differences.md.
+            .filter(|(key, _)| key.as_str() != "__name__")
             .map(|(key, value)| {
                 // `stats` has objects whose keys are pids.
                 let name = match key.parse::<i64>() {

@@ -128,7 +128,7 @@ impl Arbiter {
             ("stats_endpoint", Value::from(global.stats_endpoint.as_str())),
             ("pubsub_endpoint", Value::from(global.pubsub_endpoint.as_str())),
             ("check_delay", float(global.check_delay)),
-            ("multicast_endpoint", Value::from(global.multicast_endpoint.clone())),
+            ("multicast_endpoint", Value::from(global.multicast_endpoint.clone().unwrap_or_default())),
         ];
         let chosen = all.into_iter().filter(|(key, _)| only.is_none_or(|only| only == *key));
         let options: Map<String, Value> = chosen.map(|(key, value)| (key.to_owned(), value)).collect();
