@@ -145,15 +145,15 @@ fn wipe_and_start_again(cluster: &Cluster) {
     for node in 0..4 {
         std::fs::create_dir_all(cluster.path(node, "var/lib/neo4j/data/dbms")).expect("a folder");
         std::fs::write(cluster.path(node, "var/lib/neo4j/data/dbms/auth"), "kept").expect("a file");
-        std::fs::write(cluster.path(node, "var/lib/neo4j/data/graph.db"), "gone").expect("a file");
+        std::fs::write(cluster.path(node, "var/lib/neo4j/data/store.old"), "gone").expect("a file");
     }
     let dry = cluster.all_do(&["reset", "data", "--dry-run"]);
-    assert!(dry.document.to_string().contains("graph.db"), "{:#}", dry.document);
-    assert!(cluster.path(0, "var/lib/neo4j/data/graph.db").exists(), "a dry run deletes nothing");
+    assert!(dry.document.to_string().contains("store.old"), "{:#}", dry.document);
+    assert!(cluster.path(0, "var/lib/neo4j/data/store.old").exists(), "a dry run deletes nothing");
 
     cluster.all_do(&["reset", "data", "--yes"]);
     for node in 0..4 {
-        assert!(!cluster.path(node, "var/lib/neo4j/data/graph.db").exists(), "node {node}");
+        assert!(!cluster.path(node, "var/lib/neo4j/data/store.old").exists(), "node {node}");
         assert!(cluster.path(node, "var/lib/neo4j/data/dbms/auth").exists(), "node {node}");
         assert!(is_empty(&cluster.path(node, "var/lib/titan/db")), "node {node}");
         assert!(!is_empty(&cluster.path(node, "var/log/titan")), "logs were not asked for");

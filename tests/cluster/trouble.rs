@@ -36,7 +36,7 @@ fn a_node_dies_while_an_operation_runs() {
     let list = cluster.addresses.join(",");
     // The stand-ins take a while to stop; one node of each kind dies meanwhile.
     let mut stop = cluster.circusman(&list);
-    stop.args(["--json", "--timeout", "10", "stop", "--yes"]).stdout(std::process::Stdio::piped());
+    stop.args(["--json", "stop", "--yes"]).stdout(std::process::Stdio::piped());
     let child = stop.spawn().expect("circusman starts");
     circus_tests::wait::until("the stop to have begun", || {
         let log = std::fs::read_to_string(cluster.path(0, "circusd.log")).unwrap_or_default();
