@@ -45,7 +45,7 @@ const RULES: &[Rule] = &[
     Rule {
         place: "protocol/src",
         except: &[],
-        forbidden: &["circusd_rs", "controller::"],
+        forbidden: &["circusd_rs::", "controller::"],
         reason: "the protocol knows neither program",
     },
     Rule { place: "circusd-rs/src/arbiter", except: &[], forbidden: SYSTEM, reason: "rules are values" },
@@ -88,7 +88,7 @@ const RULES: &[Rule] = &[
     Rule {
         place: "controller/src",
         except: &[],
-        forbidden: &["circusd_rs"],
+        forbidden: &["circusd_rs::"],
         reason: "the two programs never see each other",
     },
     Rule {
@@ -106,7 +106,7 @@ const RULES: &[Rule] = &[
     Rule {
         place: "examples",
         except: &[],
-        forbidden: &["circusd_rs", "controller::"],
+        forbidden: &["circusd_rs::", "controller::"],
         reason: "examples show the protocol library alone",
     },
 ];
