@@ -44,28 +44,22 @@ pub struct Lifecycle {
     verb: Verb,
     wanted: Vec<String>,
     stage: Stage,
+    /// Watchers that were neither up nor down when last looked at.
+    unsettled: Vec<String>,
 }
 
 #[derive(Debug)]
 enum Stage {
     Listing,
-    /// Waiting for watchers that just stop or start.
-    Acting {
-        chosen: Vec<String>,
-        queue: VecDeque<Request>,
-        sent: String,
-    },
-    Checking {
-        chosen: Vec<String>,
-        changed: bool,
-    },
+    Acting { chosen: Vec<String>, queue: VecDeque<Request>, sent: String },
+    Checking { chosen: Vec<String>, changed: bool },
 }
 
 impl Lifecycle {
     /// For these watchers; for all when none is named.
     #[must_use]
     pub fn new(verb: Verb, wanted: Vec<String>) -> Self {
-        Self { verb, wanted, stage: Stage::Listing }
+        Self { verb, wanted, stage: Stage::Listing, unsettled: Vec::new() }
     }
 
     fn list() -> Next {
@@ -85,11 +79,11 @@ impl Lifecycle {
         if self.verb == Verb::Status {
             return Verdict::with(NodeState::Done, String::new(), states(&chosen)).into();
         }
-        let unsettled = chosen
-            .iter()
-            .any(|w| w.state == "stopping" || (w.state == "starting" && self.verb == Verb::Start));
-        if unsettled && self.verb != Verb::Stop {
-            // What a start would do to it depends on how it ends.
+        // What a start would do to such a watcher depends on how that ends.
+        let moving =
+            |w: &Listed| w.state == "stopping" || (w.state == "starting" && self.verb == Verb::Start);
+        self.unsettled = chosen.iter().filter(|w| moving(w)).map(told).collect();
+        if !self.unsettled.is_empty() && self.verb != Verb::Stop {
             return Next::Pause(SETTLE);
         }
         let queue = self.requests(&chosen);
@@ -135,7 +129,9 @@ impl Lifecycle {
 
     fn done(&mut self, all: &[Listed], chosen: &[String], changed: bool) -> Next {
         let now: Vec<Listed> = all.iter().filter(|w| chosen.contains(&w.name)).cloned().collect();
-        if now.iter().any(|w| w.state == "starting" || w.state == "stopping") {
+        let moving = |w: &&Listed| w.state == "starting" || w.state == "stopping";
+        self.unsettled = now.iter().filter(moving).map(told).collect();
+        if !self.unsettled.is_empty() {
             return Next::Pause(SETTLE);
         }
         let wrong: Vec<&str> = match self.verb {
@@ -164,6 +160,10 @@ impl Lifecycle {
             Verb::Restart | Verb::Status => "nothing to do",
         }
     }
+}
+
+fn told(watcher: &Listed) -> String {
+    format!("{} is still {}", watcher.name, watcher.state)
 }
 
 fn not_in<'a>(now: &'a [Listed], state: &str) -> Vec<&'a str> {
@@ -221,5 +221,9 @@ impl Procedure for Lifecycle {
                 next
             }
         }
+    }
+
+    fn waits_for(&self) -> Option<String> {
+        (!self.unsettled.is_empty()).then(|| self.unsettled.join(", "))
     }
 }

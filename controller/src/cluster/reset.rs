@@ -141,7 +141,7 @@ impl Reset {
     fn shoot(&mut self) -> Next {
         let tasks: Vec<Value> = self.tasks.iter().map(|task| row(task, self.request.keep)).collect();
         let ResetRequest { dry_run, undo, .. } = &self.request;
-        let payload = json!({"tasks": tasks, "dry_run": dry_run, "undo": undo, "id": self.oneshot});
+        let payload = json!({"tasks": tasks, "dry_run": dry_run, "undo": undo});
         match OneShot::new(self.oneshot.clone(), PROGRAM, &payload) {
             Ok(mut shot) => {
                 self.added = true;
@@ -208,8 +208,10 @@ fn row(task: &ResetTask, keep: Option<f64>) -> Value {
     let texts = |globs: &[circus_protocol::service::glob::Glob]| -> Vec<String> {
         globs.iter().map(ToString::to_string).collect()
     };
+    let kind = rule.kind.word();
+    let name = if rule.label.is_empty() { kind.to_owned() } else { format!("{kind}:{}", rule.label) };
     json!({
-        "service": task.service, "kind": rule.kind.word(), "root": task.root.to_string_lossy(),
+        "service": task.service, "rule": name, "root": task.root.to_string_lossy(),
         "delete": texts(&rule.delete), "truncate": texts(&rule.truncate), "keep": texts(&rule.keep),
         "require_dirs": rule.require_dirs, "keep_seconds": keep.unwrap_or(rule.keep_seconds).max(0.0),
     })

@@ -469,15 +469,7 @@ impl Node {
 impl Run {
     /// Why the time was not enough.
     fn late(&self, waited: &Wish, limit: &str) -> String {
-        let doing = match &self.phase {
-            Phase::Operating(procedure) => procedure.waits_for(),
-            Phase::Queued
-            | Phase::Connecting
-            | Phase::Ready
-            | Phase::Greeting
-            | Phase::Sweeping(_)
-            | Phase::Cleaning { .. } => None,
-        };
+        let doing = if let Phase::Operating(procedure) = &self.phase { procedure.waits_for() } else { None };
         match (waited, doing) {
             (Wish::Answer { request, .. }, None) if request.command == "hello" => {
                 format!("no answer within {limit}")

@@ -298,9 +298,13 @@ async fn reset_moves_data_aside_and_brings_it_back() {
     let row = run(&mut fleet, reset(ResetKind::Data, |r| r.undo = true)).await;
     assert_eq!((row.state, paths(&row, "deleted").len()), (NodeState::Done, 3), "{row:?}");
     assert_eq!(tree(&data), everything);
-    assert!(fs::read_dir(data.join(".circus-reset")).unwrap().next().is_none());
+    let aside = data.join(".circus-reset");
+    support::until("the place aside is gone", || !aside.exists()).await;
     let row = run(&mut fleet, reset(ResetKind::Data, |r| r.undo = true)).await;
-    assert_eq!((row.state, row.reason.as_str()), (NodeState::Refused, "there is nothing to bring back"));
+    assert_eq!(
+        (row.state, row.reason.as_str()),
+        (NodeState::Refused, "no reset can be undone: nothing is kept aside for these services")
+    );
 
     let row = run(&mut fleet, reset(ResetKind::Log, |_| {})).await;
     assert_eq!(paths(&row, "truncated"), ["a.log"]);
@@ -308,10 +312,7 @@ async fn reset_moves_data_aside_and_brings_it_back() {
 
     let row = run(&mut fleet, reset(ResetKind::Data, |r| r.keep = Some(0.0))).await;
     assert_eq!(row.data["services"]["web"]["undo_until"], Value::Null);
-    support::until("what was moved aside is freed", || {
-        fs::read_dir(data.join(".circus-reset")).unwrap().next().is_none()
-    })
-    .await;
+    support::until("what was moved aside is freed", || !aside.exists()).await;
     nothing_left(&mut fleet, dir.path()).await;
 }
 

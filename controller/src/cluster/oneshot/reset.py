@@ -1,18 +1,20 @@
-# Moves a service's data (or logs) out of the way, in one instant, or brings it back. The same rules
-# as a circusd-rs applies to its own reset: only below declared roots, never through a link, never
+# Moves a service's data (or logs) out of the way, in one instant per piece, or brings it back. The same
+# rules as a circusd-rs applies to its own reset: only below declared roots, never through a link, never
 # across a mount, with a dry run that lists everything.
 #
-# Payload: {"tasks": [{"service", "kind", "root", "delete": [], "truncate": [], "keep": [],
-#                      "require_dirs": [[]], "keep_seconds"}], "dry_run", "undo", "id"}
+# Payload: {"tasks": [{"service", "rule", "root", "delete": [], "truncate": [], "keep": [],
+#                      "require_dirs": [[]], "keep_seconds"}], "dry_run", "undo"}
 #
-# What is moved lies in ROOT/.circus-reset/ID/ as numbered entries beside a manifest that says where
-# each came from. What has had its time is freed by the next reset; there is no daemon of ours here
-# that could do it earlier.
+# What is moved lies in ROOT/.circus-reset/TIME-N/ as numbered entries beside a journal that says where
+# each came from: the place and the format of circusd-rs, so that a node may change over at any time.
+# What has had its time is freed by the next reset; there is no daemon of ours here to do it earlier.
 
-import time
+import fcntl, re, time
 
 ASIDE = ".circus-reset"
-MANIFEST = "manifest.json"
+JOURNAL, DONE, UNDOING, FREE = "journal", "done", "undoing", "free-"
+HEAD = "circus-reset 1"
+MAX_DEPTH = 200
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 # Directories that are shared or the system's own; a link may lead to one although the root as
@@ -154,7 +156,7 @@ class Root(object):
 
     def __init__(self, task, mount_points):
         self.task, self.rule, self.mount_points = task, Rule(task), mount_points
-        self.moves, self.truncates, self.kept = [], [], []
+        self.moves, self.truncates, self.kept, self.problems = [], [], [], []
         self.fd = None
         found = walk(task["root"])
         if found.status is None:
@@ -179,81 +181,101 @@ class Root(object):
         if self.fd is not None:
             self.look(self.fd, [])
 
+    def problem(self, path, why):
+        self.problems.append("%s: %s" % (self.shown(path), why))
+
     def look(self, fd, above):
-        """What happens to each entry of a directory; whether all of them go."""
-        all_go = True
+        """What happens to each entry of a directory."""
+        if len(above) > MAX_DEPTH:
+            return self.problem(above, "is too deep")
         for name in sorted(os.listdir(fd)):
             raw = os.fsencode(name)
-            path = above + [raw]
             try:
                 status = os.stat(raw, dir_fd=fd, follow_symlinks=False)
             except FileNotFoundError:
                 continue
-            all_go &= self.judge(fd, raw, path, status)
-        return all_go
+            self.judge(fd, raw, above + [raw], status)
 
     def judge(self, fd, raw, path, status):
         verdict = self.rule.verdict(path)
-        is_directory = stat.S_ISDIR(status.st_mode)
-        if verdict in ("leave", "keep"):
-            if verdict == "keep":
-                self.stays(path, "a keep pattern names it")
-            return False
-        if is_directory and self.is_mount(path, status):
-            self.stays(path, "another file system is mounted there")
-            return False
-        if verdict == "truncate":
-            if stat.S_ISREG(status.st_mode):
-                self.truncates.append(self.item(path, status.st_size, 1, status.st_mtime, status))
-            else:
-                self.stays(path, "only a regular file can be emptied")
-            return False
-        if verdict == "descend":
-            if is_directory:
-                self.below(fd, raw, path)
-            elif stat.S_ISLNK(status.st_mode):
-                self.stays(path, "a link is not followed")
-            return False
-        if not is_directory:
-            self.moves.append(self.item(path, status.st_size, 1, status.st_mtime, status))
-            return True
-        # A directory goes as a whole unless something below has to stay.
-        before = (len(self.moves), len(self.truncates))
-        if self.below(fd, raw, path):
-            del self.moves[before[0]:], self.truncates[before[1]:]
-            self.moves.append(self.item(path, *self.size(fd, raw, status), status=status))
-            return True
-        return False
+        if verdict == "keep":
+            self.stays(path, "a keep pattern names it")
+        elif verdict == "delete":
+            self.goes(fd, raw, path, status)
+        elif verdict == "around":
+            self.around(fd, raw, path, status)
+        elif verdict == "truncate":
+            self.emptied(path, status)
+        elif verdict == "descend":
+            self.descend(fd, raw, path, status)
 
-    def below(self, fd, raw, path):
-        inner = os.open(raw, DIRECTORY, dir_fd=fd)
+    def goes(self, fd, raw, path, status):
         try:
-            return self.look(inner, path)
-        finally:
-            os.close(inner)
+            self.moves.append(self.item(path, *self.measure(fd, raw, path, status), status=status))
+        except Refused as refused:
+            self.problems += refused.problems
+
+    def around(self, fd, raw, path, status):
+        """Something below is kept, if it is there; otherwise the directory goes as a whole."""
+        if not stat.S_ISDIR(status.st_mode):
+            return self.goes(fd, raw, path, status)
+        moves, kept, problems = len(self.moves), len(self.kept), len(self.problems)
+        self.descend(fd, raw, path, status)
+        if (len(self.kept), len(self.problems)) == (kept, problems):
+            del self.moves[moves:]
+            self.goes(fd, raw, path, status)
+
+    def emptied(self, path, status):
+        if self.is_mount(path, status):
+            self.stays(path, "something else is mounted there")
+        elif stat.S_ISLNK(status.st_mode):
+            self.stays(path, "a link is not followed")
+        elif not stat.S_ISREG(status.st_mode):
+            self.stays(path, "only files can be emptied")
+        elif status.st_nlink != 1:
+            self.stays(path, "it has another name, perhaps outside of the root")
+        else:
+            self.truncates.append(self.item(path, status.st_size, 1, status.st_mtime, status))
+
+    def descend(self, fd, raw, path, status):
+        if stat.S_ISLNK(status.st_mode):
+            self.stays(path, "a link is not followed")
+        elif stat.S_ISDIR(status.st_mode) and self.is_mount(path, status):
+            self.stays(path, "something else is mounted there")
+        elif stat.S_ISDIR(status.st_mode):
+            inner = os.open(raw, DIRECTORY, dir_fd=fd)
+            try:
+                self.look(inner, path)
+            finally:
+                os.close(inner)
 
     def item(self, path, size, entries, modified, status):
         return {"raw": path, "path": self.shown(path), "bytes": size, "entries": entries,
                 "modified": modified, "status": status}
 
-    def size(self, fd, raw, status):
-        """Bytes, entries and newest change of a tree."""
+    def measure(self, fd, raw, path, status):
+        """Bytes, entries and newest change of a tree that goes as a whole."""
+        if path is not None and self.is_mount(path, status):
+            text = "%s: something else is mounted there; unmount it, or name it under `keep`"
+            raise Refused(text % self.shown(path))
+        if not stat.S_ISDIR(status.st_mode):
+            return status.st_size, 1, status.st_mtime
+        if path is not None and len(path) > MAX_DEPTH:
+            raise Refused("%s: is more than %d levels deep" % (self.shown(path), MAX_DEPTH))
         total, entries, newest = 0, 1, status.st_mtime
         inner = os.open(raw, DIRECTORY, dir_fd=fd)
         try:
             for name in os.listdir(inner):
                 child = os.fsencode(name)
-                st = os.stat(child, dir_fd=inner, follow_symlinks=False)
-                if stat.S_ISDIR(st.st_mode):
-                    b, e, m = self.size(inner, child, st)
-                else:
-                    b, e, m = st.st_size, 1, st.st_mtime
+                below = os.stat(child, dir_fd=inner, follow_symlinks=False)
+                there = None if path is None else path + [child]
+                b, e, m = self.measure(inner, child, there, below)
                 total, entries, newest = total + b, entries + e, max(newest, m)
         finally:
             os.close(inner)
         return total, entries, newest
 
-    def open_parent(self, path, make=False):
+    def open_parent(self, path):
         """The directory that holds the last component, opened step by step."""
         fd = os.dup(self.fd)
         for name in path[:-1]:
@@ -265,103 +287,271 @@ class Root(object):
         return fd
 
 
+# ---- the place aside -------------------------------------------------------------------------------
+
+def escape(raw):
+    return re.sub(b"[^A-Za-z0-9._:-]", lambda m: b"%%%02X" % ord(m.group(0)), raw).decode("ascii")
+
+
+def unescape(text):
+    return re.sub(b"%([0-9A-F]{2})", lambda m: bytes([int(m.group(1), 16)]), text.encode("ascii"))
+
+
+class Aside(object):
+    """The open place aside of one root, locked against others."""
+
+    def __init__(self, root, fd):
+        self.root, self.fd = root, fd
+        status = os.fstat(fd)
+        # One that a service's user made could hold anything, a journal that lies for one.
+        if status.st_uid != os.geteuid():
+            raise Refused("%s/%s belongs to user %d" % (root.task["root"], ASIDE, status.st_uid))
+        os.fchmod(fd, 0o700)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Refused("%s/%s: another reset is at work" % (root.task["root"], ASIDE))
+        except OSError:
+            pass  # a file system without locks has to do without
+
+    def begin(self, task, moves, now):
+        """A directory for one reset, and the journal in it, both on disk."""
+        stamp = ("%.4f" % now).replace(".", "").rjust(16, "0")
+        for number in range(1000):
+            name = "%s-%03d" % (stamp, number)
+            try:
+                os.mkdir(name, 0o700, dir_fd=self.fd)
+                break
+            except FileExistsError:
+                continue
+        else:
+            raise Refused("too many resets at once")
+        lines = [HEAD, "service " + escape(task["service"].encode("utf-8")),
+                 "rule " + escape(task["rule"].encode("utf-8")), "made %r" % now,
+                 "until %r" % (now + task["keep_seconds"])]
+        lines += ["move %d %s" % (n, "/".join(escape(p) for p in path)) for n, path in enumerate(moves)]
+        record = Record(self, name, task["service"], task["rule"], now, now + task["keep_seconds"], moves)
+        record.write(JOURNAL, "\n".join(lines) + "\n")
+        os.fsync(self.fd)
+        return record
+
+    def records(self):
+        """Every reset that is here, newest last."""
+        found = []
+        for name in sorted(os.listdir(self.fd)):
+            record = None if name.startswith(FREE) else read_record(self, name)
+            if record is not None:
+                found.append(record)
+        return found
+
+    def give_up(self, record):
+        """From this instant on it cannot be undone."""
+        os.rename(record.name, FREE + record.name, src_dir_fd=self.fd, dst_dir_fd=self.fd)
+
+    def waste(self):
+        return [name for name in os.listdir(self.fd) if name.startswith(FREE)]
+
+
+def read_record(aside, name):
+    try:
+        fd = os.open(name, DIRECTORY, dir_fd=aside.fd)
+        with os.fdopen(os.open(JOURNAL, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd)) as f:
+            lines = f.read().split("\n")
+        os.close(fd)
+        if lines[0] != HEAD or lines[-1] != "":
+            return None
+        values = [line.split(" ", 1)[1] for line in lines[1:5]]
+        moves = [[unescape(p) for p in line.split(" ", 2)[2].split("/")] for line in lines[5:-1]]
+    except (OSError, ValueError, IndexError):
+        return None
+    if any(p in (b"", b".", b"..") or b"/" in p or b"\0" in p for path in moves for p in path):
+        return None
+    service, rule = unescape(values[0]).decode("utf-8"), unescape(values[1]).decode("utf-8")
+    return Record(aside, name, service, rule, float(values[2]), float(values[3]), moves)
+
+
+class Record(object):
+    """One reset in a place aside."""
+
+    def __init__(self, aside, name, service, rule, made, until, moves):
+        self.aside, self.name, self.moves = aside, name, moves
+        self.service, self.rule, self.made, self.until = service, rule, made, until
+        self.fd = os.open(name, DIRECTORY, dir_fd=aside.fd)
+
+    def write(self, name, text):
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+        with os.fdopen(os.open(name, flags, 0o600, dir_fd=self.fd), "w") as f:
+            f.write(text)
+            f.flush()
+            os.fsync(f.fileno())
+        os.fsync(self.fd)
+
+    def has(self, name):
+        try:
+            return os.stat(name, dir_fd=self.fd, follow_symlinks=False)
+        except FileNotFoundError:
+            return None
+
+    def take(self, slot):
+        path = self.moves[slot]
+        parent = self.aside.root.open_parent(path)
+        try:
+            os.rename(path[-1], str(slot), src_dir_fd=parent, dst_dir_fd=self.fd)
+        finally:
+            os.close(parent)
+
+    def blocked(self, slot):
+        """Whether something else is now where a piece belongs. An empty directory is not in the way."""
+        path = self.moves[slot]
+        try:
+            parent = self.aside.root.open_parent(path)
+        except FileNotFoundError:
+            return False
+        try:
+            os.rmdir(path[-1], dir_fd=parent)
+        except FileNotFoundError:
+            pass
+        except OSError:
+            return True
+        finally:
+            os.close(parent)
+        return False
+
+    def give_back(self, slot):
+        path = self.moves[slot]
+        for n in range(1, len(path)):
+            parent = self.aside.root.open_parent(path[:n])
+            try:
+                os.mkdir(path[n - 1], 0o755, dir_fd=parent)
+            except FileExistsError:
+                pass
+            finally:
+                os.close(parent)
+        parent = self.aside.root.open_parent(path)
+        try:
+            os.rename(str(slot), path[-1], src_dir_fd=self.fd, dst_dir_fd=parent)
+        finally:
+            os.close(parent)
+
+    def forget(self):
+        for name in (DONE, UNDOING, JOURNAL):
+            try:
+                os.unlink(name, dir_fd=self.fd)
+            except FileNotFoundError:
+                pass
+        os.rmdir(self.name, dir_fd=self.aside.fd)
+
+
+def asides(roots, make):
+    """The place of each root; two rules with one root share it, because its lock is one."""
+    shared = {}
+    for root in roots:
+        root.aside = shared.get(getattr(root, "real", None))
+        if root.aside is not None or root.fd is None:
+            continue
+        if make and root.moves:
+            try:
+                os.mkdir(ASIDE, 0o700, dir_fd=root.fd)
+            except FileExistsError:
+                pass
+        try:
+            fd = os.open(ASIDE, DIRECTORY, dir_fd=root.fd)
+        except FileNotFoundError:
+            continue
+        root.aside = shared[root.real] = Aside(root, fd)
+    return list(shared.values())
+
+
 # ---- acting ----------------------------------------------------------------------------------------
 
-def open_aside(root, make):
+def act(roots, now):
+    places = asides(roots, True)
+    records, likenesses = [], [likeness(root) for root in roots]
     try:
-        if make:
-            os.mkdir(ASIDE, 0o700, dir_fd=root.fd)
-    except FileExistsError:
-        pass
-    return os.open(ASIDE, DIRECTORY, dir_fd=root.fd)
+        for root in roots:
+            if root.moves:
+                record = root.aside.begin(root.task, [m["raw"] for m in root.moves], now)
+                records.append(record)
+                for slot in range(len(record.moves)):
+                    record.take(slot)
+                record.write(DONE, "")
+    except (OSError, Refused) as error:
+        problems = ["nothing was moved: %s" % reason(error)]
+        for record in reversed(records):
+            problems += put_back(record)
+        raise Refused(*problems)
+    for root, models in zip(roots, likenesses):
+        empty(root)
+        require(root, models)
+    for aside in places:
+        for record in aside.records():
+            if record.until <= now and record.has(DONE):
+                aside.give_up(record)
+    free([(aside.root.fd, aside.fd, aside.waste()) for aside in places])
 
 
-def write_manifest(place, manifest):
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-    with os.fdopen(os.open(MANIFEST, flags, 0o600, dir_fd=place), "w") as f:
-        json.dump(manifest, f)
-        f.flush()
-        os.fsync(f.fileno())
-    os.fsync(place)
-
-
-def read_manifest(place):
-    try:
-        with os.fdopen(os.open(MANIFEST, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=place)) as f:
-            return json.load(f)
-    except (OSError, ValueError):
-        return None
-
-
-def text_of(path):
-    return base64.b64encode(b"/".join(path)).decode("ascii")
-
-
-def path_of(text):
-    return base64.b64decode(text).split(b"/")
-
-
-def move(root, source, place, name, back=False):
-    parent = root.open_parent(source)
-    try:
-        if back:
-            os.rename(name, source[-1], src_dir_fd=place, dst_dir_fd=parent)
-        else:
-            os.rename(source[-1], name, src_dir_fd=parent, dst_dir_fd=place)
-    finally:
-        os.close(parent)
-
-
-def move_aside(root, ident, now):
-    """Everything that goes, under a new name on the same file system, or nothing."""
-    if not root.moves:
-        return
-    aside = open_aside(root, True)
-    os.mkdir(ident, 0o700, dir_fd=aside)
-    root.place = os.open(ident, DIRECTORY, dir_fd=aside)
-    items = [{"slot": str(n), "path": text_of(m["raw"])} for n, m in enumerate(root.moves)]
-    until = now + root.task["keep_seconds"]
-    write_manifest(root.place, {"version": 1, "made": now, "until": until, "items": items})
-    for n, item in enumerate(root.moves):
-        move(root, item["raw"], root.place, str(n))
-        root.moved = n + 1
-    os.fsync(root.place)
-
-
-def take_back(root):
-    for n in reversed(range(getattr(root, "moved", 0))):
-        move(root, root.moves[n]["raw"], root.place, str(n), back=True)
+def put_back(record):
+    problems = []
+    for slot in range(len(record.moves)):
+        if record.has(str(slot)):
+            try:
+                record.give_back(slot)
+            except OSError as error:
+                shown = record.aside.root.shown(record.moves[slot])
+                problems.append("%s: stays aside: %s" % (shown, reason(error)))
+    if not problems:
+        record.forget()
+    return problems
 
 
 def empty(root):
     for item in root.truncates:
         parent = root.open_parent(item["raw"])
         try:
-            flags = os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+            flags = os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
             fd = os.open(item["raw"][-1], flags, dir_fd=parent)
             try:
-                os.ftruncate(fd, 0)
+                if os.fstat(fd).st_nlink == 1:
+                    os.ftruncate(fd, 0)
             finally:
                 os.close(fd)
         finally:
             os.close(parent)
 
 
-def require(root):
-    """Directories that must be there afterwards, with the owner and mode of those that went."""
+def likeness(root):
+    """Owner and mode of the directories that must be there afterwards, before they go."""
+    models = {}
+    if root.fd is None:
+        return models
+    for parts in root.task["require_dirs"]:
+        path = [p.encode("utf-8") for p in parts]
+        for n in range(1, len(path) + 1):
+            try:
+                parent = root.open_parent(path[:n])
+                try:
+                    models[tuple(path[:n])] = os.stat(path[n - 1], dir_fd=parent, follow_symlinks=False)
+                finally:
+                    os.close(parent)
+            except OSError:
+                break
+    return models
+
+
+def require(root, models):
     if root.fd is None:
         return
-    gone = {tuple(m["raw"]): m["status"] for m in root.moves}
     for parts in root.task["require_dirs"]:
         path = [p.encode("utf-8") for p in parts]
         fd = os.dup(root.fd)
         try:
             for n, name in enumerate(path):
-                model = gone.get(tuple(path[:n + 1])) or os.fstat(fd)
+                model = models.get(tuple(path[:n + 1])) or os.fstat(fd)
                 try:
                     os.mkdir(name, 0o700, dir_fd=fd)
                     inner = os.open(name, DIRECTORY, dir_fd=fd)
-                    if (model.st_uid, model.st_gid) != (os.geteuid(), os.getegid()):
+                    made = os.fstat(inner)
+                    if (model.st_uid, model.st_gid) != (made.st_uid, made.st_gid):
                         os.fchown(inner, model.st_uid, model.st_gid)
                     os.fchmod(inner, stat.S_IMODE(model.st_mode))
                 except FileExistsError:
@@ -372,31 +562,9 @@ def require(root):
             os.close(fd)
 
 
-def expired(root, now, ident):
-    """Places whose time is over; our own when nothing is to be kept."""
-    if root.fd is None:
-        return []
-    try:
-        aside = open_aside(root, False)
-    except OSError:
-        return []
-    names = []
-    for name in os.listdir(aside):
-        try:
-            place = os.open(name, DIRECTORY, dir_fd=aside)
-        except OSError:
-            continue
-        manifest = read_manifest(place)
-        os.close(place)
-        # What has no manifest of ours is somebody else's, or half-made a moment ago.
-        if manifest and manifest.get("version") == 1 and manifest["until"] <= now:
-            names.append((aside, name))
-    return names
-
-
 def free(places):
     """In the background, at low priority: the data is out of the way already."""
-    if not places:
+    if not any(names for _, _, names in places):
         return
     child = os.fork()
     if child:
@@ -408,9 +576,13 @@ def free(places):
         os._exit(0)
     try:
         os.nice(19)
-        for aside, name in places:
-            try:
+        for root, aside, names in places:
+            # Freeing may take long, and needs no lock.
+            fcntl.flock(aside, fcntl.LOCK_UN)
+            for name in names:
                 wipe(aside, name)
+            try:
+                os.rmdir(ASIDE, dir_fd=root)
             except OSError:
                 pass
     finally:
@@ -419,89 +591,64 @@ def free(places):
 
 def wipe(parent, name):
     try:
-        fd = os.open(name, DIRECTORY, dir_fd=parent)
-    except OSError:
-        os.unlink(name, dir_fd=parent)
-        return
-    device = os.fstat(parent).st_dev
-    try:
-        if os.fstat(fd).st_dev != device:
+        try:
+            fd = os.open(name, DIRECTORY, dir_fd=parent)
+        except OSError:
+            os.unlink(name, dir_fd=parent)
             return
-        # The manifest goes last, so that a place half freed is found again.
-        for child in sorted(os.listdir(fd), key=lambda n: n == MANIFEST):
-            wipe(fd, child)
-    finally:
-        os.close(fd)
-    try:
+        try:
+            if os.fstat(fd).st_dev != os.fstat(parent).st_dev:
+                return
+            for child in os.listdir(fd):
+                wipe(fd, child)
+        finally:
+            os.close(fd)
         os.rmdir(name, dir_fd=parent)
     except OSError:
-        pass
+        pass  # the next reset finds it again
 
 
 # ---- bringing back ---------------------------------------------------------------------------------
 
-def newest(root):
-    if root.fd is None:
-        return None
-    try:
-        aside = open_aside(root, False)
-    except OSError:
-        return None
-    best = None
-    for name in os.listdir(aside):
-        try:
-            place = os.open(name, DIRECTORY, dir_fd=aside)
-        except OSError:
+def undo(roots, now, dry_run):
+    """The last reset of each rule. What took its place meanwhile goes aside the same way."""
+    places = asides(roots, False)
+    found = False
+    for root in roots:
+        if root.aside is None:
             continue
-        manifest = read_manifest(place)
-        if manifest and manifest.get("version") == 1 and (best is None or manifest["made"] > best[2]["made"]):
-            best = (aside, name, manifest, place)
-    return best
-
-
-def in_the_way(root, path):
-    """Why something cannot come back to its place, if so. An empty directory is no obstacle."""
-    try:
-        parent = root.open_parent(path)
-    except OSError as error:
-        return "its directory: %s" % reason(error)
-    try:
-        os.rmdir(path[-1], dir_fd=parent)
-    except FileNotFoundError:
-        pass
-    except OSError:
-        return "there is something in its place again"
-    finally:
-        os.close(parent)
-    return None
-
-
-def undo_one(root, dry_run):
-    best = newest(root)
-    if best is None:
-        return None
-    aside, name, manifest, place = best
-    back = []
-    for item in manifest["items"]:
-        path = path_of(item["path"])
-        try:
-            status = os.stat(item["slot"], dir_fd=place, follow_symlinks=False)
-        except FileNotFoundError:
+        ours = [r for r in root.aside.records()
+                if (r.service, r.rule) == (root.task["service"], root.task["rule"])]
+        if not ours:
             continue
-        size = (status.st_size, 1, status.st_mtime)
-        if stat.S_ISDIR(status.st_mode):
-            size = root.size(place, os.fsencode(item["slot"]), status)
+        found = True
+        record = ([r for r in ours if r.has(UNDOING)] or ours)[-1]
+        for slot, path in enumerate(record.moves):
+            status = record.has(str(slot))
+            if status:
+                size = root.measure(record.fd, str(slot).encode("ascii"), None, status)
+                root.moves.append(root.item(path, *size, status=status))
         if not dry_run:
-            obstacle = in_the_way(root, path)
-            if obstacle:
-                root.stays(path, obstacle)
-                continue
-            move(root, path, place, item["slot"], back=True)
-        back.append(root.item(path, *size, status=status))
-    root.moves = back
-    if not dry_run and not root.kept:
-        wipe(aside, name)
-    return back
+            bring_back(root, record, now)
+    if not found:
+        raise Refused("no reset can be undone: nothing is kept aside for these services")
+    if not dry_run:
+        free([(aside.root.fd, aside.fd, aside.waste()) for aside in places])
+
+
+def bring_back(root, record, now):
+    record.write(UNDOING, "")
+    slots = [n for n in range(len(record.moves)) if record.has(str(n))]
+    blocked = [n for n in slots if record.blocked(n)]
+    if blocked:
+        newer = root.aside.begin(root.task, [record.moves[n] for n in blocked], now)
+        for slot in range(len(newer.moves)):
+            newer.take(slot)
+        newer.write(DONE, "")
+        root.again_until = newer.until
+    for slot in slots:
+        record.give_back(slot)
+    root.aside.give_up(record)
 
 
 # ---- the whole -------------------------------------------------------------------------------------
@@ -516,14 +663,28 @@ def tell(roots, payload, now):
                 row[key].append({k: item[k] for k in ("path", "bytes", "entries", "modified")})
                 row["bytes"] += item["bytes"]
         row["kept"] += root.kept
-        keep = root.task["keep_seconds"]
-        if root.moves and keep > 0 and not payload["dry_run"] and not payload["undo"]:
-            row["undo_until"] = max(row["undo_until"] or 0, now + keep)
+        until = getattr(root, "again_until", None)
+        if root.moves and root.task["keep_seconds"] > 0 and not payload["undo"]:
+            until = now + root.task["keep_seconds"]
+        if until is not None and not payload["dry_run"]:
+            row["undo_until"] = max(row["undo_until"] or 0, until)
     for row in services.values():
         for key in ("deleted", "truncated", "kept"):
-            row["%s_count" % key] = len(row[key])
+            row[key + "_count"] = len(row[key])
             lists.append(row[key])
     return fit({"services": services}, lists)
+
+
+def overlaps(roots):
+    """What an earlier rule takes is not taken again."""
+    gone = []
+    for root in roots:
+        def is_gone(item):
+            whole = root.real + b"/" + b"/".join(item["raw"])
+            return any(whole == g or whole.startswith(g + b"/") for g in gone)
+        root.moves = [m for m in root.moves if not is_gone(m)]
+        root.truncates = [t for t in root.truncates if not is_gone(t)]
+        gone += [root.real + b"/" + b"/".join(m["raw"]) for m in root.moves]
 
 
 def reset(payload):
@@ -536,40 +697,18 @@ def reset(payload):
             if not payload["undo"]:
                 root.plan()
             roots.append(root)
+            problems += root.problems
         except (Refused, OSError) as error:
             problems.append("%s: %s" % (task["root"], reason(error)))
     if problems:
         raise Refused(*problems)
     if payload["undo"]:
-        found = [undo_one(root, payload["dry_run"]) for root in roots]
-        if all(back is None for back in found):
-            raise Refused("there is nothing to bring back")
-        return tell(roots, payload, now)
-    if not payload["dry_run"]:
-        act(roots, payload["id"], now)
+        undo(roots, now, payload["dry_run"])
+    else:
+        overlaps([root for root in roots if root.fd is not None])
+        if not payload["dry_run"]:
+            act(roots, now)
     return tell(roots, payload, now)
-
-
-def act(roots, ident, now):
-    # Two rules may share a root; their places must not share a name.
-    begun = []
-    try:
-        for n, root in enumerate(roots):
-            begun.append(root)
-            move_aside(root, "%s-%d" % (ident, n), now)
-    except OSError as error:
-        for root in reversed(begun):
-            take_back(root)
-        raise Refused("nothing was moved: %s" % reason(error))
-    for root in roots:
-        empty(root)
-        require(root)
-    places = []
-    for root in roots:
-        for place in expired(root, now, ident):
-            if place not in places:
-                places.append(place)
-    free(places)
 
 
 if __name__ == "circusman":
