@@ -15,7 +15,6 @@ use std::time::Duration;
 use circus_protocol::event::Event;
 use circus_protocol::number::Signal;
 use circus_protocol::reply::{Refusal, Reply};
-use circus_protocol::service::{ResetJob, ResetOutcome};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
@@ -23,6 +22,7 @@ use tokio::time::timeout;
 use crate::arbiter::effect::{Effect, JobId, Key, LogLevel, Reach};
 use crate::arbiter::input::{Input, ReplyTo};
 use crate::host::configure::configure;
+use crate::host::reset::reset;
 use crate::host::sample::{self, Question};
 use crate::host::stream::Outputs;
 use crate::host::warden::{self, Order};
@@ -127,7 +127,7 @@ impl Runner {
             }
             Effect::Reset { job, work } => {
                 let answer = move |result| Input::ResetDone { job, result };
-                self.job(move || reset(*work), answer);
+                self.job(move || reset(&work).map(Box::new).map_err(|error| error.0), answer);
             }
             Effect::ReadConfig => return Some(LoopEffect::ReadConfig),
             Effect::Publish(event) => return Some(LoopEffect::Publish(event)),
@@ -189,8 +189,4 @@ impl Runner {
             let _the_loop_left = inputs.send(answer(result)).await;
         });
     }
-}
-
-fn reset(_: ResetJob) -> Result<Box<ResetOutcome>, Vec<String>> {
-    Err(vec!["reset is not available in this build".to_owned()])
 }
