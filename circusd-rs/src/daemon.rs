@@ -25,7 +25,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{sleep_until, timeout};
 
-use crate::arbiter::effect::LogLevel;
+use crate::arbiter::effect::{Effect, LogLevel};
 use crate::arbiter::input::{Input, ReplyTo};
 use crate::arbiter::{Arbiter, DaemonFacts};
 use crate::cli::Arguments;
@@ -204,7 +204,7 @@ impl Daemon {
         match effects {
             Ok(effects) => {
                 for effect in effects {
-                    tracing::debug!(?effect, "effect");
+                    tracing::debug!("{}", described(&effect));
                     if let Some(ours) = self.runner.perform(effect) {
                         self.perform(ours, now.wall);
                     }
@@ -264,6 +264,25 @@ impl Daemon {
         if timeout(LAST_WORDS, closing).await.is_err() {
             tracing::warn!("some replies, events or output did not leave in time");
         }
+    }
+}
+
+/// An effect for the log. Environments and rendered files may hold secrets.
+fn described(effect: &Effect) -> String {
+    match effect {
+        Effect::Spawn { key, spec } => format!("spawn {key:?} {} {} {:?}", spec.watcher, spec.wid, spec.argv),
+        Effect::Configure { job, work: _ } => format!("configure {job:?}"),
+        Effect::Reset { job, work: _ } => format!("reset {job:?}"),
+        Effect::Reply { to, reply: _ } => format!("reply {to:?}"),
+        Effect::Log { level, watcher, text: _ } => format!("log {level:?} {watcher:?}"),
+        Effect::Signal { .. }
+        | Effect::Deliver { .. }
+        | Effect::OpenStreams { .. }
+        | Effect::CloseStreams { .. }
+        | Effect::Sample { .. }
+        | Effect::ReadConfig
+        | Effect::Publish(_)
+        | Effect::Exit { .. } => format!("{effect:?}"),
     }
 }
 

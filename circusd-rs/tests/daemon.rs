@@ -204,6 +204,7 @@ async fn a_killed_process_has_a_successor_at_once_and_sigterm_leaves_nothing() {
         "sockets started",
         "One started",
         "One stopped",
+        "Got signal SIG_TERM",
         "Arbiter exiting",
     ] {
         assert!(log.contains(line), "{line}: {log}");

@@ -24,14 +24,20 @@ use crate::arbiter::input::{Input, ReplyTo};
 /// How many answers may be owed at one time; further requests are refused.
 const MAX_OWED: usize = 10_000;
 
+/// How many bytes the requests of those may have had, since their ids are kept.
+const MAX_OWED_BYTES: usize = 64 * 1024 * 1024;
+
 /// How much of a request is kept so that its answer can quote it.
-const MAX_QUOTED: usize = 64 * 1024;
+const MAX_QUOTED: usize = 16 * 1024;
 
 /// The bound endpoint, and whom it owes an answer.
 #[derive(Debug)]
 pub struct Control {
     router: Router,
     owed: HashMap<ReplyTo, Asker>,
+    /// What the requests of those had together.
+    owed_bytes: usize,
+    most: usize,
     next: u64,
 }
 
@@ -42,6 +48,7 @@ struct Asker {
     delimited: bool,
     id: Value,
     raw: Bytes,
+    bytes: usize,
 }
 
 impl Control {
@@ -51,7 +58,7 @@ impl Control {
     /// What stands in the way.
     pub async fn bind(endpoint: &Endpoint) -> Result<Self, BindError> {
         let router = Router::bind(std::slice::from_ref(endpoint), Limits::default()).await?;
-        Ok(Self { router, owed: HashMap::new(), next: 0 })
+        Ok(Self { router, owed: HashMap::new(), owed_bytes: 0, most: MAX_OWED, next: 0 })
     }
 
     /// What is really bound: a port 0 has become a number.
@@ -74,7 +81,8 @@ impl Control {
             frames => {
                 let text = format!("message invalid {} frames, send one with a JSON object", frames.len());
                 let delimited = frames.first().is_some_and(Bytes::is_empty);
-                let asker = Asker { peer: message.peer, delimited, id: Value::Null, raw: Bytes::new() };
+                let asker =
+                    Asker { peer: message.peer, delimited, id: Value::Null, raw: Bytes::new(), bytes: 0 };
                 self.send(asker, &Reply::Error(Refusal::Message(text)), time);
                 return None;
             }
@@ -84,7 +92,8 @@ impl Control {
             Ok(request) => self.command(message.peer, delimited, request, time),
             Err(rejected) => {
                 if !rejected.cast {
-                    let asker = Asker { peer: message.peer, delimited, id: rejected.id, raw: rejected.raw };
+                    let (id, raw) = (rejected.id, rejected.raw);
+                    let asker = Asker { peer: message.peer, delimited, id, raw, bytes: 0 };
                     self.send(asker, &Reply::Error(rejected.refusal), time);
                 }
                 None
@@ -94,18 +103,21 @@ impl Control {
 
     fn command(&mut self, peer: PeerId, delimited: bool, request: Request, time: f64) -> Option<Input> {
         let parsed = Command::parse(&request);
+        let bytes = request.raw.len();
         let raw = quoted(request.raw);
-        let asker = (!request.cast).then_some(Asker { peer, delimited, id: request.id, raw });
+        let asker = (!request.cast).then_some(Asker { peer, delimited, id: request.id, raw, bytes });
         match (parsed, asker) {
             (Ok(command), None) => Some(Input::Command { command, reply: None }),
             (Ok(command), Some(asker)) => {
-                if self.owed.len() >= MAX_OWED {
-                    let text = format!("busy: {MAX_OWED} answers are owed already, ask again later");
+                if self.owed.len() >= self.most || self.owed_bytes + asker.bytes > MAX_OWED_BYTES {
+                    let owed = self.owed.len();
+                    let text = format!("busy: {owed} answers are owed already, ask again later");
                     self.send(asker, &Reply::Error(Refusal::Conflict(text)), time);
                     return None;
                 }
                 let to = ReplyTo(self.next);
                 self.next += 1;
+                self.owed_bytes += asker.bytes;
                 self.owed.insert(to, asker);
                 Some(Input::Command { command, reply: Some(to) })
             }
@@ -123,12 +135,14 @@ impl Control {
     /// Answers a request; what was answered already is not answered again.
     pub fn reply(&mut self, to: ReplyTo, reply: &Reply, time: f64) {
         if let Some(asker) = self.owed.remove(&to) {
+            self.owed_bytes = self.owed_bytes.saturating_sub(asker.bytes);
             self.send(asker, reply, time);
         }
     }
 
     /// Answers everybody who still waits.
     pub fn reply_all(&mut self, reply: &Reply, time: f64) {
+        self.owed_bytes = 0;
         for (_, asker) in std::mem::take(&mut self.owed) {
             self.send(asker, reply, time);
         }
@@ -156,5 +170,53 @@ fn quoted(raw: Bytes) -> Bytes {
         raw
     } else {
         Bytes::copy_from_slice(raw.get(..MAX_QUOTED).unwrap_or_default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use circus_protocol::transport::{Dealer, LinkEvent, LinkOptions};
+
+    use super::*;
+
+    async fn answer(dealer: &mut Dealer) -> String {
+        loop {
+            let event = tokio::time::timeout(Duration::from_secs(10), dealer.recv()).await.unwrap();
+            if let LinkEvent::Message(frames) = event {
+                return String::from_utf8_lossy(&frames[0]).into_owned();
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn who_is_owed_too_much_already_is_told_so() {
+        let mut control = Control::bind(&"tcp://127.0.0.1:0".parse().unwrap()).await.unwrap();
+        control.most = 1;
+        let mut dealer = Dealer::connect(control.bound().unwrap().clone(), LinkOptions::default()).unwrap();
+        while !dealer.is_connected() {
+            dealer.recv().await;
+        }
+        for id in ["first", "second"] {
+            let request =
+                format!(r#"{{"id": "{id}", "command": "quit", "properties": {{"waiting": true}}}}"#);
+            dealer.send(vec![Bytes::from(request)]).unwrap();
+        }
+        let message = control.next().await;
+        let first = control.understand(message, 1.0);
+        let Some(Input::Command { reply: Some(to), .. }) = first else { panic!("{first:?}") };
+        let message = control.next().await;
+        assert_eq!(control.understand(message, 1.0), None);
+        let busy = answer(&mut dealer).await;
+        assert!(
+            busy.contains("busy: 1 answers are owed already") && busy.contains(r#""id": "second""#),
+            "{busy}"
+        );
+
+        control.reply(to, &Reply::ok(), 2.0);
+        control.reply(to, &Reply::ok(), 3.0);
+        assert_eq!(answer(&mut dealer).await, r#"{"status": "ok", "time": 2.0, "id": "first"}"#);
+        assert_eq!((control.owed.len(), control.owed_bytes), (0, 0));
     }
 }

@@ -39,12 +39,13 @@ impl Interrupts {
     /// Pass signals on until the daemon's loop is gone. Signals wait for room.
     pub async fn pass_on(mut self, inputs: mpsc::Sender<Input>) {
         loop {
-            let interrupt = select! {
-                _ = self.terminate.recv() => Interrupt::Stop,
-                _ = self.interrupt.recv() => Interrupt::Stop,
-                _ = self.quit.recv() => Interrupt::Stop,
-                _ = self.hangup.recv() => Interrupt::Reload,
+            let (name, interrupt) = select! {
+                _ = self.terminate.recv() => ("TERM", Interrupt::Stop),
+                _ = self.interrupt.recv() => ("INT", Interrupt::Stop),
+                _ = self.quit.recv() => ("QUIT", Interrupt::Stop),
+                _ = self.hangup.recv() => ("HUP", Interrupt::Reload),
             };
+            tracing::info!("Got signal SIG_{name}");
             if inputs.send(Input::Interrupted(interrupt)).await.is_err() {
                 return;
             }
