@@ -264,8 +264,10 @@ impl Arbiter {
         self.refuse_while_ending()?;
         let wanted = i64::from(count).saturating_add(adjust.nb.saturating_mul(sign));
         let wanted = process_count(wanted)?;
+        // A stopped watcher has nothing to begin, even if it stands in the queue.
+        let calm = adjust.waiting || watcher.is_stopped();
+        let goal = if calm { Goal::Settled } else { Goal::Begun };
         self.with(id, work, |watcher, _| watcher.wish_count(wanted));
-        let goal = if adjust.waiting { Goal::Settled } else { Goal::Begun };
         let command = if sign > 0 { "incr" } else { "decr" };
         let shape = Shape::Count(wanted);
         self.claim(operation(reply, adjust.waiting, shape), vec![(id, goal)], command, work);
@@ -281,15 +283,15 @@ impl Arbiter {
             reload |= applied.transpose()? == Some(Trigger::Reload);
         }
         let before = self.pids(id);
-        let stopped = self.watchers.get(&id).is_some_and(Watcher::is_down);
+        let stopped = self.watchers.get(&id).is_some_and(Watcher::is_stopped);
         let reload = reload && !stopped;
         if reload {
             self.reload_one(id, Style::Graceful, false, work);
         }
         let goal = match (set.waiting, reload) {
-            (false, _) => Goal::Begun,
+            (false, _) if !stopped => Goal::Begun,
             (true, true) => Goal::Reloaded { before },
-            (true, false) => Goal::Settled,
+            (true | false, _) => Goal::Settled,
         };
         self.claim(operation(reply, set.waiting, Shape::Plain), vec![(id, goal)], "set", work);
         Ok(())
@@ -378,8 +380,12 @@ impl Arbiter {
         for key in &keys {
             self.with(id, work, |watcher, ctx| watcher.wish_kill(*key, signal, grace, ctx));
         }
-        let goal = if kill.waiting { Goal::Killed { keys } } else { Goal::Begun };
-        self.claim(operation(reply, kill.waiting, Shape::Plain), vec![(id, goal)], "kill", work);
+        if kill.waiting {
+            let goals = vec![(id, Goal::Killed { keys })];
+            self.claim(operation(reply, true, Shape::Plain), goals, "kill", work);
+        } else {
+            work.reply(reply, Reply::ok());
+        }
         Ok(())
     }
 }

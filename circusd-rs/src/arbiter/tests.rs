@@ -3,4 +3,5 @@
 pub(super) mod play;
 
 mod histories;
+mod jobs;
 mod traces;

@@ -414,3 +414,16 @@ fn pids_are_born_once_and_buried_once() {
         assert!(answered > 0 || world.asked == 0 || world.play.replies.len() < 8, "{seed}");
     }
 }
+
+#[test]
+fn ten_thousand_watchers_start_respawn_and_end() {
+    const COUNT: usize = 10_000;
+    let mut play = Play::idle((0..COUNT).map(|index| of(&format!("w{index}"), 1)).collect());
+    play.start_up();
+    assert_eq!(play.all_living().len(), COUNT);
+    play.take();
+    play.die(play.all_living()[0], 1);
+    assert_eq!(play.take(), "w0 reap 101 1\nw0 spawn 10101\n");
+    play.ask(Command::Quit { waiting: true });
+    assert_eq!(play.exited, Some(0));
+}
