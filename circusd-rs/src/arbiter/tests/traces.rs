@@ -5,6 +5,7 @@ use circus_protocol::command::{Adjust, Command, Kill, Reload, Set};
 use circus_protocol::number::Signal;
 use serde_json::{Value, json};
 
+use crate::arbiter::effect::{Effect, Reach};
 use crate::arbiter::input::{Input, Interrupt};
 use crate::arbiter::tests::play::{
     Manners, POLITE, Play, at_once, body, everything, named, of, refusal, watcher,
@@ -224,6 +225,20 @@ fn stop_waits_for_the_whole_group() {
         one stop
         reply 1: ok {"info":null}"#,
     );
+}
+
+#[test]
+fn what_survives_its_parents_sigkill_gets_another() {
+    let mut play = Play::new(vec![watcher("one")]);
+    play.manners.insert("one".to_owned(), STUBBORN);
+    play.ask(Command::Stop(named("one")));
+    play.pass_deaf(30.0);
+    play.take();
+    let Some(Input::Exited { key, exit_code, .. }) = play.inbox.pop_front() else { panic!() };
+    let effects = play.arbiter.step(play.now, Input::Exited { key, exit_code, lingering: true });
+    assert_eq!(effects, [Effect::Signal { key, signal: Signal::KILL, reach: Reach::Tree }]);
+    play.input(Input::Gone { key });
+    assert_eq!(events(&mut play), "one reap 101 -9\none stop\n");
 }
 
 #[test]
