@@ -3,7 +3,6 @@
 //! several sizes.
 #![expect(
     clippy::expect_used,
-    clippy::panic,
     clippy::indexing_slicing,
     clippy::disallowed_methods,
     reason = "a test that cannot go on must say so and end"
