@@ -19,6 +19,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use circus_protocol::reply::{Refusal, Reply};
+use circus_protocol::service::SweepJob;
 use circus_protocol::transport::Incoming;
 use tokio::runtime;
 use tokio::sync::mpsc;
@@ -35,6 +36,7 @@ use crate::endpoint::events::Events;
 use crate::host::clock::Clock;
 use crate::host::files::Source;
 use crate::host::interrupt::Interrupts;
+use crate::host::reset::recover;
 use crate::host::runner::{LoopEffect, Orphans, Runner, adopt_orphans};
 use setup::{Bound, Prepared, SetupError};
 
@@ -99,6 +101,9 @@ async fn serve(prepared: Prepared) -> Result<ExitCode, SetupError> {
         addresses,
         exit: None,
     };
+    // Before anything starts: what a crash left half reset must be whole.
+    recover(&SweepJob { services: config.services.clone(), membership: None, now: daemon.clock.now().wall })
+        .log();
     daemon.configured(Ok(config));
     tracing::info!("Arbiter now waiting for commands");
     let code = daemon.run().await;
@@ -191,6 +196,8 @@ impl Daemon {
     fn configured(&mut self, config: Result<Config, Vec<String>>) {
         let config = config.map(|mut config| {
             self.addresses.settle(&mut config.circus);
+            let (services, now) = (config.services.clone(), self.clock.now().wall);
+            self.runner.tidy(SweepJob { services, membership: None, now });
             Box::new(config)
         });
         self.step(Input::Config(config));

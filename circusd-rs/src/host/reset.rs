@@ -10,6 +10,7 @@
 //! however fast somebody swaps one in.
 
 mod aside;
+pub mod janitor;
 mod journal;
 mod scan;
 mod sweep;
@@ -34,12 +35,20 @@ use journal::Journal;
 use scan::{Piece, Scan, words};
 use tree::{Likeness, Pace};
 
-pub use sweep::{Sweep, sweep};
+pub use sweep::{Sweep, recover, sweep};
 
 /// Everything that is wrong; nothing was changed then, unless a problem says so.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}", .0.join("\n"))]
 pub struct ResetError(pub Vec<String>);
+
+impl ResetError {
+    /// The problems as text, for a reply.
+    #[must_use]
+    pub fn problems(self) -> Vec<String> {
+        self.0
+    }
+}
 
 /// A rule, its directory, and what is there.
 struct Work<'t> {
@@ -187,8 +196,12 @@ fn perform(job: &ResetJob, works: &[Work<'_>], outcome: &mut ResetOutcome) -> Re
     if problems.is_empty() { Ok(()) } else { Err(ResetError(problems)) }
 }
 
+/// Ten years: for ever, as far as anybody can tell, and still a time.
+const LONGEST_KEEP: f64 = 315_360_000.0;
+
 fn keep_seconds(job: &ResetJob, task: &ResetTask) -> f64 {
-    job.keep.unwrap_or(task.rule.keep_seconds).max(0.0)
+    let asked = job.keep.filter(|seconds| !seconds.is_nan());
+    asked.unwrap_or(task.rule.keep_seconds).clamp(0.0, LONGEST_KEEP)
 }
 
 /// How a rule is called in a journal.

@@ -15,6 +15,7 @@ use std::time::Duration;
 use circus_protocol::event::Event;
 use circus_protocol::number::Signal;
 use circus_protocol::reply::{Refusal, Reply};
+use circus_protocol::service::{ResetJob, SweepJob};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
@@ -22,7 +23,8 @@ use tokio::time::timeout;
 use crate::arbiter::effect::{Effect, JobId, Key, LogLevel, Reach};
 use crate::arbiter::input::{Input, ReplyTo};
 use crate::host::configure::configure;
-use crate::host::reset::reset;
+use crate::host::reset::janitor::{self, Janitor};
+use crate::host::reset::{ResetError, reset};
 use crate::host::sample::{self, Question};
 use crate::host::stream::Outputs;
 use crate::host::warden::{self, Order};
@@ -88,6 +90,7 @@ pub struct Runner {
     outputs: Outputs,
     questions: mpsc::Sender<Question>,
     written: oneshot::Receiver<()>,
+    janitor: Janitor,
     handle: Handle,
 }
 
@@ -102,7 +105,8 @@ impl Runner {
         let (outputs, written) = Outputs::start()?;
         let orders = warden::start(inputs.clone(), outputs.clone(), orphans == Orphans::Adopted)?;
         let questions = sample::start(inputs.clone())?;
-        Ok(Self { inputs, orders, outputs, questions, written, handle: Handle::current() })
+        let janitor = janitor::start()?;
+        Ok(Self { inputs, orders, outputs, questions, written, janitor, handle: Handle::current() })
     }
 
     /// Begin an effect; its answer, if it has one, arrives as an input. What the loop does itself is
@@ -127,7 +131,14 @@ impl Runner {
             }
             Effect::Reset { job, work } => {
                 let answer = move |result| Input::ResetDone { job, result };
-                self.job(move || reset(&work).map(Box::new).map_err(|error| error.0), answer);
+                let janitor = self.janitor.clone();
+                let work = move || {
+                    let result = reset(&work).map(Box::new).map_err(ResetError::problems);
+                    let ResetJob { services, membership, now, .. } = *work;
+                    janitor.look(SweepJob { services, membership, now });
+                    result
+                };
+                self.job(work, answer);
             }
             Effect::ReadConfig => return Some(LoopEffect::ReadConfig),
             Effect::Publish(event) => return Some(LoopEffect::Publish(event)),
@@ -138,9 +149,14 @@ impl Runner {
         None
     }
 
+    /// There may be something aside below the roots of these services that has had its time.
+    pub fn tidy(&self, job: SweepJob) {
+        self.janitor.look(job);
+    }
+
     /// Let go of everything: output that is still in the pipes is written, processes that run stay.
     pub async fn finish(self) {
-        let Self { inputs, orders, outputs, questions, written, handle: _ } = self;
+        let Self { inputs, orders, outputs, questions, written, janitor: _, handle: _ } = self;
         drop((inputs, orders, outputs, questions));
         if timeout(FINISH, written).await.is_err() {
             tracing::error!("some output could not be written in time");

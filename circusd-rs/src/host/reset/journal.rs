@@ -60,8 +60,8 @@ impl Journal {
         }
         let service = String::from_utf8(unescape(lines.next()?.strip_prefix("service ")?)?).ok()?;
         let rule = String::from_utf8(unescape(lines.next()?.strip_prefix("rule ")?)?).ok()?;
-        let made = lines.next()?.strip_prefix("made ")?.parse().ok()?;
-        let until = lines.next()?.strip_prefix("until ")?.parse().ok()?;
+        let made = time(lines.next()?.strip_prefix("made ")?)?;
+        let until = time(lines.next()?.strip_prefix("until ")?)?;
         let mut moves = Vec::new();
         for (slot, line) in lines.enumerate() {
             let (number, path) = line.strip_prefix("move ")?.split_once(' ')?;
@@ -72,6 +72,10 @@ impl Journal {
         }
         Some(Self { service, rule, made, until, moves })
     }
+}
+
+fn time(text: &str) -> Option<f64> {
+    text.parse().ok().filter(|time: &f64| time.is_finite())
 }
 
 /// A name that can be one component, and nothing else.

@@ -1,9 +1,10 @@
-//! Looks at what earlier resets left aside: brings back what a crash interrupted, frees what has had
-//! its time. Called at start, before any service, and then whenever the next time is over.
+//! Looks at what earlier resets left aside: brings back what a crash interrupted ([`recover`], which is
+//! quick and comes before any service starts), and also frees what has had its time ([`sweep`], which
+//! may take long).
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use circus_protocol::command::ResetKind;
 use circus_protocol::service::{SweepJob, plan_reset};
@@ -28,12 +29,29 @@ pub struct Sweep {
     pub problems: Vec<String>,
 }
 
+/// Whether what nobody wants any more is freed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Free {
+    Later,
+    Now,
+}
+
+/// Takes back what a crash interrupted. Blocks, but not for long: it only renames.
+#[must_use]
+pub fn recover(job: &SweepJob) -> Sweep {
+    each_root(job, Free::Later)
+}
+
 /// Sweeps all roots. Blocks, perhaps for long, because it frees with pauses.
 #[must_use]
 pub fn sweep(job: &SweepJob) -> Sweep {
+    each_root(job, Free::Now)
+}
+
+fn each_root(job: &SweepJob, free: Free) -> Sweep {
     let mut done = Sweep::default();
     for root in roots(job) {
-        if let Err(reason) = sweep_root(job, &root, &mut done) {
+        if let Err(reason) = sweep_root(job, &root, free, &mut done) {
             done.problems.push(reason);
             done.wait_until(job.now + BUSY_SECONDS);
         }
@@ -50,7 +68,7 @@ fn roots(job: &SweepJob) -> BTreeSet<PathBuf> {
     tasks.map(|task| task.root).collect()
 }
 
-fn sweep_root(job: &SweepJob, root: &std::path::Path, done: &mut Sweep) -> Result<(), String> {
+fn sweep_root(job: &SweepJob, root: &Path, when: Free, done: &mut Sweep) -> Result<(), String> {
     let Some((dir, path)) = open_root(root)? else { return Ok(()) };
     let Some(mut aside) = Aside::open(dir, &path)? else { return Ok(()) };
     let contents = aside.contents().map_err(|error| format!("{path:?}: {error}"))?;
@@ -59,6 +77,9 @@ fn sweep_root(job: &SweepJob, root: &std::path::Path, done: &mut Sweep) -> Resul
     let mut free = contents.free;
     for record in contents.records {
         aside = sweep_record(job, aside, record, &mut free, done);
+    }
+    if when == Free::Later {
+        return Ok(());
     }
     if !free.is_empty() {
         done.freed.push(path.clone());

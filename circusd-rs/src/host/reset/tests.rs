@@ -163,6 +163,32 @@ fn frees_when_the_time_is_over_or_at_once() {
 }
 
 #[test]
+fn the_janitor_frees_by_itself() {
+    let world = world(ALL);
+    world.write("data/x", "1");
+    // Its time, 1970, is long over.
+    world.reset();
+    let janitor = janitor::start().expect("a thread");
+    janitor.look(SweepJob { services: world.job.services.clone(), membership: None, now: 0.0 });
+    let clock = crate::host::clock::Clock::start();
+    let start = clock.now().wall;
+    while !world.names("data").is_empty() {
+        assert!(clock.now().wall - start < 20.0, "nothing was freed");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn recovering_at_start_frees_nothing() {
+    let world = world(ALL);
+    world.write("data/x", "1");
+    world.reset();
+    let job = SweepJob { services: world.job.services.clone(), membership: None, now: 5000.0 };
+    assert!(recover(&job).freed.is_empty());
+    assert!(world.sweep(5000.0).freed.len() == 1 && world.names("data").is_empty());
+}
+
+#[test]
 fn an_undo_after_a_new_start_can_itself_be_undone() {
     let mut world = world(ALL);
     world.write("data/db/old", "old");
