@@ -38,7 +38,7 @@ pub fn outcome(operation: &Operation, outcome: &Outcome, detail: Detail) -> Stri
     let mut text = match operation {
         Operation::Status { .. } => status(outcome),
         Operation::Stats { .. } => figures::stats(outcome),
-        Operation::Configure(_) => files::configure(outcome, detail),
+        Operation::Configure(request) => files::configure(outcome, detail, request.dry_run),
         Operation::Reset(request) => wiped::reset(outcome, detail, request),
         Operation::Call { .. } => answers(outcome),
         Operation::Start { .. }

@@ -10,7 +10,8 @@ use crate::outcome::{NodeOutcome, Outcome};
 /// So many different texts of a file help to decide; the rest is one flag away.
 const SHOWN: usize = 3;
 
-pub(super) fn configure(outcome: &Outcome, detail: Detail) -> String {
+pub(super) fn configure(outcome: &Outcome, detail: Detail, dry_run: bool) -> String {
+    let changed_word = if dry_run { "would change" } else { "changed" };
     let text = differences(outcome, detail);
     let mut table = Table::default();
     let mut rows = grouped(outcome.nodes.iter(), |node| (node.state, split(node), &node.reason));
@@ -18,7 +19,7 @@ pub(super) fn configure(outcome: &Outcome, detail: Detail) -> String {
     for ((state, (changed, unchanged), reason), nodes) in rows {
         let mut notes = Vec::new();
         if !changed.is_empty() {
-            notes.push(format!("changed: {}", changed.join(", ")));
+            notes.push(format!("{changed_word}: {}", changed.join(", ")));
         }
         if !unchanged.is_empty() {
             notes.push(format!("unchanged: {}", unchanged.join(", ")));
@@ -80,6 +81,8 @@ fn differences_of(outcome: &Outcome, wanted: &str, detail: Detail) -> String {
     for (file, nodes) in variants.iter().take(shown) {
         let path = file.get("path").and_then(Value::as_str).unwrap_or("?");
         let diff = plain_lines(diff(file).unwrap_or_default());
+        // Stripped texts never end with a line end; that is no news in each of them.
+        let diff = diff.replace("\n\\ No newline at end of file", "");
         text.push_str(&format!("{} {wanted} {}\n{}\n", set(nodes), plain(path), diff.trim_end()));
     }
     let rest: Vec<&str> = variants
