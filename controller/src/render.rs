@@ -12,7 +12,8 @@ mod figures;
 pub(crate) mod files;
 pub(crate) mod wiped;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
+use std::hash::Hash;
 
 use serde_json::Value;
 
@@ -87,16 +88,21 @@ pub(crate) fn answered(node: &NodeOutcome) -> bool {
 }
 
 /// Nodes with an equal key, in order of first appearance.
-pub(crate) fn grouped<'a, K: PartialEq>(
+pub(crate) fn grouped<'a, K: Hash + Eq + Clone>(
     nodes: impl Iterator<Item = &'a NodeOutcome>,
     key: impl Fn(&'a NodeOutcome) -> K,
 ) -> Vec<(K, Vec<&'a NodeOutcome>)> {
     let mut groups: Vec<(K, Vec<&NodeOutcome>)> = Vec::new();
+    // By hash, because in a large cluster every node may differ.
+    let mut known: HashMap<K, usize> = HashMap::new();
     for node in nodes {
         let key = key(node);
-        match groups.iter_mut().find(|(other, _)| *other == key) {
-            Some((_, members)) => members.push(node),
-            None => groups.push((key, vec![node])),
+        let at = *known.entry(key.clone()).or_insert_with(|| {
+            groups.push((key, Vec::new()));
+            groups.len() - 1
+        });
+        if let Some((_, members)) = groups.get_mut(at) {
+            members.push(node);
         }
     }
     groups

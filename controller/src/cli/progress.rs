@@ -3,8 +3,9 @@
 //! One line that redraws itself, on stderr of a terminal only; with `--ndjson` each node's line on
 //! stdout the moment it is known.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io::Write;
+use std::time::Duration;
 
 use serde_json::Value;
 use tokio::time::Instant;
@@ -65,18 +66,24 @@ pub async fn run(
 fn interrupted(fleet: &Fleet, options: &RunOptions, told: &[NodeOutcome], started: Instant) -> Outcome {
     let elapsed = started.elapsed();
     let names = fleet.inventory().nodes.iter().map(|node| &node.name);
-    let wanted = |name: &&String| options.targets.as_ref().is_none_or(|targets| targets.contains(name));
+    let targets: Option<HashSet<&String>> = options.targets.as_ref().map(|targets| targets.iter().collect());
+    let known: HashMap<&String, &NodeOutcome> = told.iter().map(|row| (&row.node, row)).collect();
+    let wanted = |name: &&String| targets.as_ref().is_none_or(|targets| targets.contains(name));
     let row = |name: &String| {
-        told.iter().find(|row| row.node == *name).cloned().unwrap_or_else(|| NodeOutcome {
-            node: name.clone(),
-            state: NodeState::Cancelled,
-            reason: "interrupted; what was sent may still be carried out".to_owned(),
-            daemon: None,
-            data: Value::Null,
-            elapsed,
-        })
+        known.get(name).map_or_else(|| cancelled(name, elapsed), |row| NodeOutcome::clone(row))
     };
     Outcome { nodes: names.filter(wanted).map(row).collect(), elapsed }
+}
+
+fn cancelled(name: &str, elapsed: Duration) -> NodeOutcome {
+    NodeOutcome {
+        node: name.to_owned(),
+        state: NodeState::Cancelled,
+        reason: "interrupted; what was sent may still be carried out".to_owned(),
+        daemon: None,
+        data: Value::Null,
+        elapsed,
+    }
 }
 
 /// `start 18/31  failed 1`.

@@ -68,19 +68,18 @@ fn differences(outcome: &Outcome, detail: Detail) -> String {
 }
 
 fn differences_of(outcome: &Outcome, wanted: &str, detail: Detail) -> String {
-    let one = |node: &'_ NodeOutcome| {
-        files(node).find(|file| label(file) == wanted && diff(file).is_some()).cloned()
-    };
-    let changed = outcome.nodes.iter().filter(|node| one(node).is_some());
-    let variants = grouped(changed, |node| one(node).unwrap_or_default());
+    let found = |node| files(node).find(|file| label(file) == wanted && diff(file).is_some());
+    let variants = grouped(outcome.nodes.iter().filter(|node| found(node).is_some()), |node| {
+        let file = found(node).unwrap_or(&Value::Null);
+        (file.get("path").and_then(Value::as_str).unwrap_or("?"), diff(file).unwrap_or_default())
+    });
     let shown = match detail {
         Detail::Full => variants.len(),
         Detail::Question => SHOWN,
     };
     let mut text = String::new();
-    for (file, nodes) in variants.iter().take(shown) {
-        let path = file.get("path").and_then(Value::as_str).unwrap_or("?");
-        let diff = plain_lines(diff(file).unwrap_or_default());
+    for ((path, diff), nodes) in variants.iter().take(shown) {
+        let diff = plain_lines(diff);
         // Stripped texts never end with a line end; that is no news in each of them.
         let diff = diff.replace("\n\\ No newline at end of file", "");
         text.push_str(&format!("{} {wanted} {}\n{}\n", set(nodes), plain(path), diff.trim_end()));
