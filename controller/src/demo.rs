@@ -24,6 +24,7 @@ use crate::cli::store::Store;
 use crate::cli::{DemoArgs, Global};
 use crate::console::{self, Source};
 use crate::fleet::{Fleet, ServicesFile};
+use crate::inventory::fold::counted;
 use daemon::{Daemon, Program};
 use place::Ports;
 
@@ -83,12 +84,7 @@ async fn start(demo: &mut Demo, global: &Global, args: &DemoArgs) -> Result<Sess
     }
     let session = session(demo, &addresses, &ports, global)?;
     if !global.quiet {
-        talk(&format!(
-            "{} nodes on {} in {}",
-            addresses.len(),
-            session.cluster.inventory.spec,
-            demo.dir.display()
-        ));
+        talk(&format!("nodes {} in {}", counted(&addresses), demo.dir.display()));
     }
     Ok(session)
 }

@@ -1,5 +1,8 @@
 //! Columns of text, aligned; nothing else.
 
+/// A cell wider than this widens nothing; its own row is out of line instead of all the others.
+const MAX_WIDTH: usize = 60;
+
 /// Rows of cells; rows may have different lengths.
 #[derive(Debug, Default)]
 pub struct Table {
@@ -25,7 +28,8 @@ impl Table {
         // A row's last cell is free text in rows that are shorter than the others: it widens nothing.
         let width = |column: usize| {
             let cells = self.rows.iter().filter(|row| row.len() == columns || column + 1 < row.len());
-            cells.filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
+            let counts = cells.filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
+            counts.filter(|count| *count <= MAX_WIDTH).max().unwrap_or(0)
         };
         let widths: Vec<usize> = (0..columns).map(width).collect();
         let mut text = String::new();
