@@ -171,16 +171,19 @@ pub async fn run(mut session: Session, global: &Global, mut source: Source) -> R
     Ok(if matches!(source, Source::Editor(_)) { Exit::Done } else { last })
 }
 
-/// Resolves when somebody ends us from outside: SIGTERM, or the terminal went away.
-pub async fn ended() -> Stop {
-    let (Ok(mut term), Ok(mut hang_up)) = (signal(SignalKind::terminate()), signal(SignalKind::hangup()))
-    else {
-        // Then the system's default action ends us.
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = term.recv() => Stop::new(Exit::Interrupted, "ended by SIGTERM"),
-        _ = hang_up.recv() => Stop::new(Exit::Interrupted, "ended: the terminal is gone"),
+/// Resolves when somebody ends us from outside: SIGTERM, or the terminal went away. Listens from the
+/// call on, not only once it is awaited.
+pub fn ended() -> impl Future<Output = Stop> {
+    let listening = (signal(SignalKind::terminate()), signal(SignalKind::hangup()));
+    async move {
+        let (Ok(mut term), Ok(mut hang_up)) = listening else {
+            // Then the system's default action ends us.
+            return std::future::pending().await;
+        };
+        tokio::select! {
+            _ = term.recv() => Stop::new(Exit::Interrupted, "ended by SIGTERM"),
+            _ = hang_up.recv() => Stop::new(Exit::Interrupted, "ended: the terminal is gone"),
+        }
     }
 }
 
@@ -250,7 +253,7 @@ fn command() -> clap::Command {
         .mut_subcommand("console", |command| command.hide(true))
         .mut_subcommand("demo", |command| command.hide(true))
         .mut_args(|arg| {
-            let elsewhere = ["cluster", "port", "services"].contains(&arg.get_id().as_str());
+            let elsewhere = ["cluster", "port", "services_file"].contains(&arg.get_id().as_str());
             if elsewhere { arg.hide(true) } else { arg }
         })
         .subcommand(clap::Command::new("exit").about("Leave the console (also: quit, Ctrl-D)"))

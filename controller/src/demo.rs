@@ -17,6 +17,8 @@ mod place;
 
 use std::path::{Path, PathBuf};
 
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
 use crate::cli::exit::Exit;
 use crate::cli::output::talk;
 use crate::cli::session::{Cluster, Session, Stop};
@@ -46,20 +48,29 @@ pub async fn run(global: &Global, args: &DemoArgs) -> Result<Exit, Stop> {
     if global.cluster.is_some() || global.services.is_some() {
         return Err(Stop::usage("the demo brings its own cluster; leave out --cluster and --services"));
     }
+    // Listening comes first, so that there is no moment in which an end leaves something behind.
+    let ended = console::ended();
+    let interrupt =
+        signal(SignalKind::interrupt()).map_err(|error| Stop::new(Exit::Failed, format!("demo: {error}")))?;
     let (dir, keep) = directory(args.keep_dir.as_deref())?;
     let mut demo = Demo { dir, keep, daemons: Vec::new() };
     let result = tokio::select! {
-        result = play(&mut demo, global, args) => result,
-        stop = console::ended() => Err(stop),
+        result = play(&mut demo, global, args, interrupt) => result,
+        stop = ended => Err(stop),
     };
     demo.take_down(global.quiet).await;
     result
 }
 
-async fn play(demo: &mut Demo, global: &Global, args: &DemoArgs) -> Result<Exit, Stop> {
+async fn play(
+    demo: &mut Demo,
+    global: &Global,
+    args: &DemoArgs,
+    mut interrupt: Signal,
+) -> Result<Exit, Stop> {
     let session = tokio::select! {
         session = start(demo, global, args) => session?,
-        _ = tokio::signal::ctrl_c() => return Err(Stop::new(Exit::Interrupted, "interrupted")),
+        _ = interrupt.recv() => return Err(Stop::new(Exit::Interrupted, "interrupted")),
     };
     let source = args.run.as_deref().map_or_else(Source::stdin, Source::script);
     console::run(session, global, source).await

@@ -28,6 +28,10 @@ fn options_stand_before_or_after() {
     let cli = parse(&["--cluster", "a", "stop", "neo4j", "--on", "-b", "--timeout", "3"]).expect("parses");
     assert_eq!(cli.global.cluster.as_deref(), Some("a"));
     assert_eq!(cli.global.on.as_deref(), Some("-b"));
+    let cli = parse(&["configure", "neo4j", "--services", "x.ini", "titan"]).expect("parses");
+    assert_eq!(cli.global.services.as_deref(), Some(std::path::Path::new("x.ini")));
+    let Some(Verb::Configure(args)) = cli.verb else { panic!("configure") };
+    assert_eq!(args.services, ["neo4j", "titan"]);
     assert!(parse(&["--json", "--ndjson", "status"]).is_err());
     assert!(parse(&["--parallel", "0", "status"]).is_err());
     assert!(parse(&["--port", "0", "status"]).is_err());
