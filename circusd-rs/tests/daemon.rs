@@ -1,6 +1,7 @@
 //! The real binary on a real ini: command line, start-up, control, events, end. What single commands
 //! mean is pinned elsewhere; here it is whether the parts are put together.
 #![expect(clippy::disallowed_methods, reason = "a test of the whole program starts it and waits for it")]
+#![expect(clippy::unwrap_used, reason = "helpers of tests may fail like tests")]
 
 use std::fs;
 use std::io::{Read, Write};
