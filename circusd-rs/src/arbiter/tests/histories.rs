@@ -11,7 +11,6 @@ use circus_protocol::command::{
     SignalTarget, StatsQuery,
 };
 use circus_protocol::number::Signal;
-use circus_protocol::reply::Reply;
 use circus_protocol::service::{ConfigureOutcome, ResetOutcome};
 use serde_json::{Value, json};
 
@@ -410,8 +409,6 @@ fn pids_are_born_once_and_buried_once() {
                 _ => {}
             }
         }
-        let answered = world.play.replies.values().filter(|reply| matches!(reply, Reply::Ok(_))).count();
-        assert!(answered > 0 || world.asked == 0 || world.play.replies.len() < 8, "{seed}");
     }
 }
 

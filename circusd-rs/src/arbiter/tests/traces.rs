@@ -957,7 +957,7 @@ fn figures_get_age_start_and_worker() {
     let query =
         circus_protocol::command::StatsQuery { name: Some("ONE".to_owned()), process: None, extended: false };
     play.ask(Command::Stats(query.clone()));
-    let Some(crate::arbiter::effect::Effect::Sample { tag, targets }) = play.asked.pop() else { panic!() };
+    let Some(Effect::Sample { tag, targets }) = play.asked.pop() else { panic!() };
     assert_eq!(targets.len(), 2);
     let figures = json!({"cpu": 0.0, "create_time": 999.9, "cmdline": "prog", "children": []});
     let figures = vec![figures.as_object().cloned(), None];
