@@ -407,6 +407,88 @@ fn a_small_mailbox_holds_up_nothing_and_loses_nothing() {
     });
 }
 
+#[test]
+fn what_starting_costs_is_printed() {
+    const STARTS: u32 = 1000;
+    World::play(ROOM, Left, async |world| {
+        let start = now();
+        for _ in 0..STARTS {
+            let key = world.spawn(spec(&["/bin/true"]));
+            world.spawned(key).await;
+            assert_eq!(world.exited(key).await, (Some(0), false));
+        }
+        println!("spawn to Exited of /bin/true, one after another: {:?}", start.elapsed() / STARTS);
+        let start = now();
+        for _ in 0..STARTS {
+            world.spawn(spec(&["/bin/true"]));
+        }
+        println!("perform(Spawn) itself: {:?}", start.elapsed() / STARTS);
+        for _ in 0..2 * STARTS {
+            world.next().await;
+        }
+        println!("spawn to Exited of /bin/true, all at once: {:?}", start.elapsed() / STARTS);
+        let start = now();
+        for _ in 0..STARTS {
+            assert!(bare("/bin/true").success());
+        }
+        println!("std::process::Command, one after another: {:?}", start.elapsed() / STARTS);
+    });
+}
+
+#[test]
+fn what_capturing_costs_is_printed() {
+    const BYTES: u64 = 512 << 20;
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("out");
+    World::play(ROOM, Left, async move |world| {
+        world.open(1, file(&out), None);
+        let start = now();
+        let key =
+            world.spawn(loud(&format!("exec dd if=/dev/zero bs=64k count={} 2>/dev/null", BYTES >> 16)));
+        world.spawned(key).await;
+        assert_eq!(world.exited(key).await, (Some(0), false));
+        eventually(|| (fs::metadata(&out).unwrap().len() == BYTES).then_some(())).await;
+        let rate = (BYTES >> 20) as f64 / start.elapsed().as_secs_f64();
+        println!("capture to a file: {rate:.0} MiB/s");
+    });
+}
+
+#[test]
+fn what_figures_cost_is_printed() {
+    const PROCESSES: usize = 500;
+    World::play(ROOM, Left, async |world| {
+        let keys: Vec<Key> = (0..PROCESSES).map(|_| world.spawn(spec(&["/bin/sleep", "300"]))).collect();
+        let mut targets = Vec::new();
+        for _ in &keys {
+            let Input::Spawned { pid, .. } = world.next().await else { panic!("a start is due") };
+            targets.push(SampleTarget::Process(pid));
+        }
+        for _ in 0..3 {
+            let start = now();
+            world.perform(Effect::Sample { tag: SampleTag(1), targets: targets.clone() });
+            let Input::Sampled { figures, .. } = world.next().await else { panic!("figures are due") };
+            println!("figures of {PROCESSES} processes: {:?}", start.elapsed());
+            assert!(figures.iter().all(Option::is_some));
+        }
+        let start = now();
+        for key in &keys {
+            world.signal(*key, Signal::KILL, Reach::Tree);
+        }
+        for _ in &keys {
+            assert!(matches!(
+                world.next().await,
+                Input::Exited { exit_code: Some(-9), lingering: false, .. }
+            ));
+        }
+        println!("killing the trees of {PROCESSES} processes: {:?}", start.elapsed());
+    });
+}
+
+#[expect(clippy::disallowed_methods, reason = "what our own starting is compared with")]
+fn bare(program: &str) -> std::process::ExitStatus {
+    std::process::Command::new(program).status().unwrap()
+}
+
 #[expect(clippy::disallowed_methods, reason = "a measurement, printed and not judged")]
 fn now() -> Instant {
     Instant::now()

@@ -131,43 +131,63 @@ impl Child {
     }
 
     /// The descendants are looked up before anybody is signalled, because afterwards nobody can tell
-    /// whose they were. For a kill we look again, for those forked meanwhile.
+    /// whose they were. After a kill, [`Picture::settle`] looks again.
     fn signal_tree(&self, signal: Signal, picture: &mut Picture) -> Result<(), Refusal> {
         let group = self.pid.get();
         let found = picture.get()?.descendants(group);
-        let mut done: HashSet<(i32, u64)> = found.iter().map(|entry| (entry.pid, entry.start)).collect();
         send(-group, signal)?;
         send_each(found.iter().filter(|entry| entry.group != group), signal)?;
-        if signal != Signal::KILL {
-            return Ok(());
-        }
-        for _ in 0..ROUNDS {
-            let mut found = picture.again()?.descendants(group);
-            found.retain(|entry| done.insert((entry.pid, entry.start)));
-            if found.is_empty() {
-                break;
-            }
-            send_each(&found, signal)?;
+        if signal == Signal::KILL {
+            picture.done.extend(found.iter().map(|entry| (entry.pid, entry.start)));
+            picture.killed.push(group);
         }
         Ok(())
     }
 }
 
-/// All processes as they were at most one batch of orders ago; taken when first needed.
+/// All processes as they were at most one batch of orders ago, taken when first needed; and whose
+/// trees were killed in this batch.
 #[derive(Debug, Default)]
-pub(crate) struct Picture(Option<Snapshot>);
+pub(crate) struct Picture {
+    all: Option<Snapshot>,
+    killed: Vec<i32>,
+    done: HashSet<(i32, u64)>,
+}
 
 impl Picture {
-    fn get(&mut self) -> Result<&Snapshot, Refusal> {
-        match self.0 {
-            Some(ref snapshot) => Ok(snapshot),
-            None => self.again(),
+    /// Forget what was seen: there are new processes.
+    pub(crate) fn outdate(&mut self) {
+        self.all = None;
+    }
+
+    /// At the end of a batch, before anything is reaped: kill those that were forked while their
+    /// trees were killed. One look serves all trees; each alone would cost a look of its own.
+    pub(crate) fn settle(mut self) {
+        for _ in 0..ROUNDS {
+            if self.killed.is_empty() {
+                return;
+            }
+            let Ok(all) = Snapshot::take() else { return };
+            let mut found: Vec<Entry> =
+                self.killed.iter().flat_map(|group| all.descendants(*group)).collect();
+            found.retain(|entry| self.done.insert((entry.pid, entry.start)));
+            if found.is_empty() {
+                return;
+            }
+            if let Err(refusal) = send_each(&found, Signal::KILL) {
+                tracing::warn!(%refusal, "kill refused");
+            }
         }
     }
 
-    fn again(&mut self) -> Result<&Snapshot, Refusal> {
-        let snapshot = Snapshot::take().map_err(|error| refusal(&error))?;
-        Ok(self.0.insert(snapshot))
+    fn get(&mut self) -> Result<&Snapshot, Refusal> {
+        match self.all {
+            Some(ref snapshot) => Ok(snapshot),
+            None => {
+                let snapshot = Snapshot::take().map_err(|error| refusal(&error))?;
+                Ok(self.all.insert(snapshot))
+            }
+        }
     }
 }
 

@@ -81,6 +81,7 @@ pub(crate) struct Snapshot {
     entries: Vec<Entry>,
     by_parent: HashMap<i32, Vec<usize>>,
     by_pid: HashMap<i32, usize>,
+    by_session: HashMap<i32, Vec<usize>>,
 }
 
 impl Snapshot {
@@ -96,11 +97,13 @@ impl Snapshot {
     fn of(entries: Vec<Entry>) -> Self {
         let mut by_parent: HashMap<i32, Vec<usize>> = HashMap::new();
         let mut by_pid = HashMap::new();
+        let mut by_session: HashMap<i32, Vec<usize>> = HashMap::new();
         for (index, entry) in entries.iter().enumerate() {
             by_parent.entry(entry.parent).or_default().push(index);
             by_pid.insert(entry.pid, index);
+            by_session.entry(entry.session).or_default().push(index);
         }
-        Self { entries, by_parent, by_pid }
+        Self { entries, by_parent, by_pid, by_session }
     }
 
     /// Whether a process group has members that have not ended.
@@ -121,10 +124,10 @@ impl Snapshot {
     /// died too), and their descendants; without the leader.
     pub(crate) fn descendants(&self, leader: i32) -> Vec<Entry> {
         let mut seen = HashSet::from([leader]);
-        let mut found: Vec<Entry> = self
-            .entries
-            .iter()
-            .filter(|entry| entry.session == leader && seen.insert(entry.pid))
+        let session = self.by_session.get(&leader).into_iter().flatten();
+        let mut found: Vec<Entry> = session
+            .filter_map(|index| self.entries.get(*index))
+            .filter(|entry| seen.insert(entry.pid))
             .copied()
             .collect();
         let mut queue: Vec<i32> = found.iter().map(|entry| entry.pid).chain([leader]).collect();

@@ -146,7 +146,7 @@ impl Warden {
         for order in batch.drain(..) {
             match order {
                 Order::Spawn { key, spec } => {
-                    picture = Picture::default();
+                    picture.outdate();
                     if let Err(error) = self.spawn(key, &spec) {
                         self.outbox.push_back(Input::SpawnFailed { key, error });
                     }
@@ -167,6 +167,7 @@ impl Warden {
                 }
             }
         }
+        picture.settle();
     }
 
     fn spawn(&mut self, key: Key, spec: &SpawnSpec) -> Result<(), String> {
@@ -244,6 +245,7 @@ impl Warden {
                 tracing::warn!(pid = pid.get(), signal = signal.0, %refusal, "signal refused");
             }
         }
+        picture.settle();
         // Its end may have been seen before its start was.
         self.reap(key);
     }
