@@ -119,3 +119,6 @@ async fn run(teller: Teller, endpoint: Endpoint, mut frames: mpsc::Receiver<Vec<
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

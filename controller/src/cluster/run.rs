@@ -204,8 +204,10 @@ impl Node {
             Phase::Cleaning { .. } => run.wish = Wish::Pause { until: turn.now + REOPEN },
             Phase::Ready | Phase::Greeting | Phase::Sweeping(_) | Phase::Operating(_) if run.mutated => {
                 let what = match waited {
-                    Wish::Answer { request, .. } | Wish::Busy { request, .. } => request.describe(),
-                    Wish::Nothing | Wish::Pause { .. } => run.plan.name().to_owned(),
+                    Wish::Answer { request, .. } | Wish::Busy { request, .. } if !request.is_read_only() => {
+                        request.describe()
+                    }
+                    _ => run.plan.name().to_owned(),
                 };
                 let text =
                     format!("connection lost during {what}, which may have been done or not: {reason}");
@@ -420,6 +422,8 @@ impl Node {
                 self.unreachable(turn, &reason);
             }
             Phase::Cleaning { removal, .. } => {
+                // The next operation there begins with it.
+                self.debts.push(removal.name().to_owned());
                 let note =
                     format!("the watcher {} could not be removed and may still be there", removal.name());
                 let Phase::Cleaning { verdict, .. } = std::mem::replace(&mut run.phase, Phase::Ready) else {

@@ -361,3 +361,134 @@ async fn a_finished_leftover_of_another_console_is_removed_and_told() {
     assert_eq!(notes.last().map(String::as_str), Some(told));
     nothing_left(&mut first, dir.path()).await;
 }
+
+/// Runs a piece of Python with the one-shots' own text before it, and returns what it prints.
+fn python(programs: &[&str], code: &str, input: &Value) -> Value {
+    let mut text = "__name__ = 'a test'\n".to_owned();
+    for name in programs {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/cluster/oneshot").join(name);
+        text += &fs::read_to_string(path).unwrap();
+    }
+    text += code;
+    let mut child = std::process::Command::new(support::stock_bin().join("python"))
+        .args(["-c", &text])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    serde_json::to_writer(child.stdin.take().unwrap(), input).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// The console's rules and the one-shot's must say the same about every path.
+#[test]
+fn python_and_rust_agree_about_every_path() {
+    use circus_protocol::service::glob::Glob;
+    use circus_protocol::service::{ResetRule, Verdict};
+    let patterns = [
+        "graph.db",
+        "*",
+        "*.log",
+        ".*",
+        "?b",
+        "[a-c]x",
+        "[!a]x",
+        "[]]x",
+        "[a",
+        "big/keepme",
+        "big/*/k",
+        "a-[0-9]*",
+        "**x",
+        "b*g/k*",
+        "[^b]ig",
+        "a/b/c",
+        ".circus-reset",
+    ];
+    let paths = [
+        "graph.db",
+        "a.log",
+        ".hidden",
+        "ab",
+        "ax",
+        "bx",
+        "]x",
+        "[a",
+        "big",
+        "big/keepme",
+        "big/keepme/k",
+        "big/x/k",
+        "a-7z",
+        "big/other",
+        "a",
+        "a/b",
+        "a/b/c",
+        "a/b/c/d",
+        ".circus-reset",
+        ".circus-reset/1",
+        "x\u{fc}",
+        "dig",
+    ];
+    let globs: Vec<&str> = patterns.into_iter().filter(|p| Glob::parse(p).is_ok()).collect();
+    let services = services(tempfile::tempdir().unwrap().path(), "").services;
+    let model: ResetRule = services.services[0].resets[0].clone();
+    let (mut asked, mut expected) = (Vec::new(), Vec::new());
+    for delete in &globs {
+        for keep in &globs {
+            let one = |text: &str| vec![Glob::parse(text).unwrap()];
+            let rule =
+                ResetRule { delete: one(delete), keep: one(keep), truncate: one("*.log"), ..model.clone() };
+            for path in paths {
+                let parts: Vec<&[u8]> = path.split('/').map(str::as_bytes).collect();
+                expected.push(match rule.verdict(&parts) {
+                    Verdict::Delete => "delete",
+                    Verdict::DeleteAround => "around",
+                    Verdict::Truncate => "truncate",
+                    Verdict::Keep => "keep",
+                    Verdict::Descend => "descend",
+                    Verdict::Leave => "leave",
+                });
+                asked.push(json!([{"delete": [delete], "keep": [keep], "truncate": ["*.log"]}, path]));
+            }
+        }
+    }
+    let code = "
+out = []
+for task, path in json.load(sys.stdin):
+    out.append(Rule(task).verdict([p.encode('utf-8') for p in path.split('/')]))
+json.dump(out, sys.stdout)
+";
+    let told = python(&["common.py", "reset.py"], code, &json!(asked));
+    for ((question, told), expected) in asked.iter().zip(told.as_array().unwrap()).zip(expected) {
+        assert_eq!(told, expected, "{question}");
+    }
+}
+
+/// What is told must fit into a process' name, whatever it is.
+#[test]
+fn long_results_are_shortened_with_their_counts() {
+    let code = "
+rows = [{'path': '/srv/data/%06d' % n, 'bytes': n} for n in range(20000)]
+services = {'web': {'deleted': rows, 'deleted_count': len(rows)}}
+text = encode(fit({'services': services}, [rows]))
+files = [{'service': 's', 'label': str(n), 'path': '/p', 'changed': True, 'diff': '+line\\n' * 9000} for n in range(3)]
+def read_back(t): return json.loads(base64.urlsafe_b64decode(t + '=' * (-len(t) % 4)).decode('utf-8'))
+json.dump([len(text), read_back(text), len(encode(shorten({'files': files}))), read_back(encode(shorten({'files': files})))], sys.stdout)
+";
+    let told = python(&["common.py", "configure.py"], code, &Value::Null);
+    let limit = 48 * 1024;
+    assert!(
+        told[0].as_u64().unwrap() <= limit && told[2].as_u64().unwrap() <= limit,
+        "{} {}",
+        told[0],
+        told[2]
+    );
+    let web = &told[1]["services"]["web"];
+    let kept = web["deleted"].as_array().unwrap().len();
+    assert!(kept > 100 && kept < 20_000, "{kept}");
+    assert_eq!(web["deleted_count"], 20_000);
+    let diffs: Vec<&str> =
+        told[3]["files"].as_array().unwrap().iter().map(|f| f["diff"].as_str().unwrap()).collect();
+    assert!(diffs.iter().any(|d| d.ends_with("too long to be told)\n")), "{diffs:?}");
+}
