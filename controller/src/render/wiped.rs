@@ -1,9 +1,11 @@
 //! What `reset` moved away, truncated or would: paths and bytes by node and service.
 
+use std::collections::HashMap;
+
 use serde_json::Value;
 
 use super::table::{Table, plain};
-use super::{Detail, answered, groups, units};
+use super::{Detail, answered, groups, set, units};
 use crate::inventory::fold::counted;
 use crate::outcome::{NodeOutcome, Outcome, ResetRequest};
 
@@ -27,21 +29,40 @@ pub(super) fn reset(outcome: &Outcome, detail: Detail, request: &ResetRequest) -
     if !rest.is_empty() && with_paths > 0 {
         text.push_str(&format!("... and {}; --dry-run lists every path\n", counted(&rest)));
     }
-    let mut table = Table::default();
-    table.right(2);
-    for node in &answering {
-        for (name, service) in services(node) {
-            let mut notes = counts(service, request);
-            notes.extend((!node.reason.is_empty()).then(|| node.reason.clone()));
-            table.row(vec![node.node.clone(), name.clone(), units::bytes(bytes(service)), notes.join(", ")]);
-        }
-        if services(node).next().is_none() {
+    text.push_str(&rows(&answering, request));
+    text + &groups(outcome, |node| !answered(node))
+}
+
+/// One row for each service, size and result; nodes that agree share it.
+fn rows(answering: &[&NodeOutcome], request: &ResetRequest) -> String {
+    let mut rows: Vec<([String; 3], Vec<&NodeOutcome>)> = Vec::new();
+    let mut known: HashMap<[String; 3], usize> = HashMap::new();
+    for node in answering {
+        let mut cells: Vec<[String; 3]> = services(node)
+            .map(|(name, service)| {
+                [name.clone(), units::bytes(bytes(service)), counts(service, request).join(", ")]
+            })
+            .collect();
+        if cells.is_empty() {
             let note = if node.reason.is_empty() { "nothing to do" } else { &node.reason };
-            table.row(vec![node.node.clone(), "-".to_owned(), "0 B".to_owned(), note.to_owned()]);
+            cells.push(["-".to_owned(), "0 B".to_owned(), note.to_owned()]);
+        }
+        for row in cells {
+            let at = *known.entry(row.clone()).or_insert_with(|| {
+                rows.push((row, Vec::new()));
+                rows.len() - 1
+            });
+            if let Some((_, nodes)) = rows.get_mut(at) {
+                nodes.push(node);
+            }
         }
     }
-    text.push_str(&table.print());
-    text + &groups(outcome, |node| !answered(node))
+    let mut table = Table::default();
+    table.right(2);
+    for (row, nodes) in rows {
+        table.row(std::iter::once(set(&nodes)).chain(row).collect());
+    }
+    table.print()
 }
 
 /// `2 to delete, 1 kept`; words for what was done, would be done or was taken back.
