@@ -238,7 +238,7 @@ async fn heartbeats_of_both_sides_keep_an_idle_connection() {
     let (_directory, [endpoint, _]) = endpoints();
     let mut limits = Limits::default();
     limits.wire.heartbeat = Some(HeartbeatLimits { interval: BEAT, timeout: 5 * BEAT });
-    let mut router = Router::bind(&[endpoint.clone()], limits.clone()).await.expect("bind");
+    let mut router = Router::bind(std::slice::from_ref(&endpoint), limits).await.expect("bind");
     let mut python = Python::start();
     let beats = json!({"HEARTBEAT_IVL": 50, "HEARTBEAT_TIMEOUT": 300, "HEARTBEAT_TTL": 300});
     python.ask(json!(["open", "d", "DEALER", beats])).await;
