@@ -5,14 +5,16 @@
 
 use core::time::Duration;
 use std::cell::RefCell;
+use std::future::poll_fn;
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
 
 use bytes::BytesMut;
-use tokio::io::Interest;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
 use super::outbox::Outbox;
 use super::peer::{Budget, Charge, Outgoing, Shared};
@@ -61,6 +63,7 @@ pub(super) struct Connection<T> {
     outbox: Outbox,
     charge: Charge,
     started: Instant,
+    timer: Pin<Box<Sleep>>,
     linger: Duration,
     /// Read, but not understood yet, because the owner had no room.
     unread: BytesMut,
@@ -77,6 +80,7 @@ impl<T> Connection<T> {
         budget: &Arc<Budget>,
         linger: Duration,
     ) -> Self {
+        let started = Instant::now();
         Self {
             stream,
             session,
@@ -84,7 +88,8 @@ impl<T> Connection<T> {
             shared,
             outbox: Outbox::default(),
             charge: budget.charge(),
-            started: Instant::now(),
+            started,
+            timer: Box::pin(sleep_until(started + NEVER)),
             linger,
             unread: BytesMut::new(),
             held: None,
@@ -129,20 +134,16 @@ impl<T> Connection<T> {
         self.fill();
         self.flush().map_err(End::Io)?;
         let reading = self.held.is_none() && self.unread.is_empty();
-        let interest = match (reading, self.outbox.is_empty()) {
-            (true, true) => Some(Interest::READABLE),
-            (true, false) => Some(Interest::READABLE | Interest::WRITABLE),
-            (false, false) => Some(Interest::WRITABLE),
-            (false, true) => None,
-        };
-        let deadline = self.started + self.session.deadline().unwrap_or(NEVER);
+        let writing = !self.outbox.is_empty();
+        self.arm(false);
+        let Self { stream, timer, .. } = self;
         tokio::select! {
             biased;
             () = self.shared.kick.notified() => return Err(End::Kicked),
             () = owner.closed() => return Err(End::Shutdown),
-            ready = self.stream.ready(interest.unwrap_or(Interest::READABLE)), if interest.is_some() => {
-                if ready.map_err(End::Io)?.is_readable() && reading {
-                    self.read(owner, tell)?;
+            woken = poll_fn(|context| poll_stream(stream, reading, writing, context)) => {
+                if let Woken::Read(count) = woken.map_err(End::Io)? {
+                    self.read(count, owner, tell)?;
                 }
             }
             permit = owner.reserve(), if self.held.is_some() => {
@@ -155,22 +156,34 @@ impl<T> Connection<T> {
                     self.take(outgoing);
                 }
             }
-            () = sleep_until(deadline) => self.session.tick(self.started.elapsed())?,
+            () = timer.as_mut() => {
+                self.session.tick(self.started.elapsed())?;
+                self.arm(true);
+            }
         }
         Ok(())
     }
 
+    /// Sets the timer. One that fires too early does no harm and is cheaper than one moved with every
+    /// byte, so it is moved only forward or after it has fired.
+    fn arm(&mut self, fired: bool) {
+        let deadline = self.started + self.session.deadline().unwrap_or(NEVER);
+        if fired || deadline < self.timer.deadline() {
+            self.timer.as_mut().reset(deadline);
+        }
+    }
+
+    /// Takes what [`poll_stream`] has just read; nothing was awaited since.
     fn read(
         &mut self,
+        count: usize,
         owner: &mpsc::Sender<T>,
         tell: &mut impl FnMut(Event, Charge) -> Option<T>,
     ) -> Result<(), End> {
-        SCRATCH.with_borrow_mut(|scratch| match self.stream.try_read(scratch) {
-            Ok(0) => Err(End::Closed),
-            Ok(count) => self.understand(scratch.get(..count).unwrap_or_default(), owner, tell),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
-            Err(error) => Err(End::Io(error)),
-        })
+        if count == 0 {
+            return Err(End::Closed);
+        }
+        SCRATCH.with_borrow(|scratch| self.understand(scratch.get(..count).unwrap_or_default(), owner, tell))
     }
 
     fn understand(
@@ -255,7 +268,28 @@ impl<T> Connection<T> {
             if self.outbox.is_empty() {
                 return Ok(());
             }
-            self.stream.ready(Interest::WRITABLE).await?;
+            poll_fn(|context| self.stream.poll_write_ready(context)).await?;
         }
     }
+}
+
+enum Woken {
+    /// So much was read into the thread's scratch memory.
+    Read(usize),
+    Writable,
+}
+
+fn poll_stream(
+    stream: &mut Stream,
+    reading: bool,
+    writing: bool,
+    context: &mut Context<'_>,
+) -> Poll<io::Result<Woken>> {
+    if reading {
+        let polled = SCRATCH.with_borrow_mut(|scratch| stream.poll_read(context, scratch));
+        if polled.is_ready() {
+            return polled.map_ok(Woken::Read);
+        }
+    }
+    if writing { stream.poll_write_ready(context).map_ok(|()| Woken::Writable) } else { Poll::Pending }
 }

@@ -2,9 +2,11 @@
 
 use std::io;
 use std::os::fd::AsFd;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use nix::sys::socket::{setsockopt, sockopt};
-use tokio::io::{Interest, Ready};
+use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
 use super::limits::{TCP_KEEPALIVE, TCP_KEEPALIVE_COUNT, TCP_KEEPALIVE_INTERVAL, TCP_USER_TIMEOUT};
@@ -33,17 +35,20 @@ impl Stream {
         Ok((Self::Ipc(stream), origin))
     }
 
-    pub(super) async fn ready(&self, interest: Interest) -> io::Result<Ready> {
-        match self {
-            Self::Tcp(stream) => stream.ready(interest).await,
-            Self::Ipc(stream) => stream.ready(interest).await,
-        }
+    /// Reads, or asks to be woken. A read that leaves the buffer unfilled saves asking again.
+    pub(super) fn poll_read(&mut self, context: &mut Context<'_>, to: &mut [u8]) -> Poll<io::Result<usize>> {
+        let mut buffer = ReadBuf::new(to);
+        let polled = match self {
+            Self::Tcp(stream) => Pin::new(stream).poll_read(context, &mut buffer),
+            Self::Ipc(stream) => Pin::new(stream).poll_read(context, &mut buffer),
+        };
+        polled.map_ok(|()| buffer.filled().len())
     }
 
-    pub(super) fn try_read(&self, to: &mut [u8]) -> io::Result<usize> {
+    pub(super) fn poll_write_ready(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
-            Self::Tcp(stream) => stream.try_read(to),
-            Self::Ipc(stream) => stream.try_read(to),
+            Self::Tcp(stream) => stream.poll_write_ready(context),
+            Self::Ipc(stream) => stream.poll_write_ready(context),
         }
     }
 
