@@ -3,6 +3,7 @@
 //! Everything waits on conditions with a deadline. Orphans need a process of their own and live in
 //! `tests/orphans.rs`; measurements are printed, not judged.
 
+#[cfg(test)]
 #[path = "host/world.rs"]
 mod world;
 
@@ -484,6 +485,7 @@ fn what_figures_cost_is_printed() {
     });
 }
 
+#[cfg(test)]
 #[expect(clippy::disallowed_methods, reason = "what our own starting is compared with")]
 fn bare(program: &str) -> std::process::ExitStatus {
     std::process::Command::new(program).status().unwrap()

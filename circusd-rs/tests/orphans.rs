@@ -2,6 +2,7 @@
 //!
 //! A test file of its own, because it makes this process the parent of all orphans below it.
 
+#[cfg(test)]
 #[path = "host/world.rs"]
 #[expect(dead_code, reason = "this file needs a part of it")]
 mod world;
