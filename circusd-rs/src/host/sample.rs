@@ -1,9 +1,8 @@
 //! Figures about processes: one thread that reads `/proc` when asked.
 //!
-//! Per-process figures are read from `/proc` directly, in one pass, and only physical memory comes
-//! from the `sysinfo` crate: refreshing processes through the crate reads six files for each process of the
-//! machine and rounds CPU times, while this reads one for each, two more for those asked for, and gives
-//! the kernel's ticks (the measured cost is in `tests/host.rs`).
+//! Per-process figures are read from `/proc` directly, and only physical memory comes from the
+//! `sysinfo` crate: what circus shows needs one file for each process of the machine and two more for
+//! those asked for, in the kernel's own ticks (`tests/host.rs` prints what 500 processes cost).
 //!
 //! CPU percentages are since this thread's previous look at the same process. It refuses to know
 //! watchers, worker ids and start times; the arbiter puts those in.

@@ -13,7 +13,7 @@
 //! Why not `std::process::Command`: it reports an errno without its stage, looks programs up in the
 //! parent's PATH, and would reap behind our back. Why fork and not vfork: the child changes its user
 //! and its limits, which is not safe while it shares the daemon's memory; the fork happens on the
-//! warden's thread, so its fraction of a millisecond stalls nobody.
+//! warden's thread, so it does not stall the loop.
 //!
 //! It refuses to know who waits for the process: it returns numbers and descriptors.
 #![expect(unsafe_code, reason = "fork, and what must happen in the child before exec, has no safe form")]
