@@ -430,6 +430,17 @@ pub enum ResetKind {
     All,
 }
 
+/// A node's place in its cluster, as a peer says it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// 1-based position of this node in the cluster.
+    pub identifier: u32,
+    /// This node's own address.
+    pub address: String,
+    /// All addresses, this one among them.
+    pub cluster: Vec<String>,
+}
+
 /// `reset`, also `clear` (extension).
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reset {
@@ -447,4 +458,6 @@ pub struct Reset {
     pub undo: bool,
     /// Seconds until what was moved aside is freed; the section's when absent.
     pub keep: Option<f64>,
+    /// For roots that name the node (`${address}`); what `configure` said last when absent.
+    pub member: Option<Member>,
 }

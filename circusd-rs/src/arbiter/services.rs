@@ -27,7 +27,8 @@ pub(super) struct ServiceJob {
 
 #[derive(Debug)]
 enum Files {
-    Configure(Membership),
+    /// The membership to remember; a dry run leaves none.
+    Configure(Option<Membership>),
     /// Waits for its services to be down.
     Reset(Option<Box<ResetJob>>),
 }
@@ -41,9 +42,7 @@ impl Arbiter {
     ) -> Result<(), Refusal> {
         self.refuse_while_ending()?;
         let membership = self.membership(command);
-        membership.check().map_err(|errors| {
-            Refusal::Message(errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
-        })?;
+        check(&membership)?;
         let names = self.service_names(|name| match &command.services {
             Some(wanted) => wanted.iter().any(|wanted| wanted.to_lowercase() == name),
             None => true,
@@ -54,7 +53,7 @@ impl Arbiter {
         let running: Vec<String> = names.iter().filter(|name| self.runs(name)).cloned().collect();
         let idle: Vec<String> = names.iter().filter(|name| !self.runs(name)).cloned().collect();
         let held = if command.dry_run { Vec::new() } else { self.hold(&idle, work) };
-        let files = Files::Configure(membership.clone());
+        let files = Files::Configure((!command.dry_run).then(|| membership.clone()));
         let job = self.new_job(Job::Service(ServiceJob { reply, work: files, held }));
         let wanted = command.services.as_ref().map(|_| names);
         let work_order = ConfigureJob {
@@ -67,6 +66,20 @@ impl Arbiter {
         };
         work.out.push(Effect::Configure { job, work: Box::new(work_order) });
         Ok(())
+    }
+
+    /// Roots may name the node; who resets says which node this is, or `configure` has said it.
+    fn place(&self, command: &Reset) -> Result<Option<Membership>, Refusal> {
+        let Some(member) = command.member.clone() else { return Ok(self.membership.clone()) };
+        let membership = Membership {
+            identifier: member.identifier,
+            address: member.address,
+            cluster: member.cluster,
+            hostname: self.facts.hostname.clone(),
+            ..Membership::default()
+        };
+        check(&membership)?;
+        Ok(Some(membership))
     }
 
     fn membership(&self, command: &Configure) -> Membership {
@@ -91,7 +104,7 @@ impl Arbiter {
         let Some(done) = self.finish_job(job, work) else { return };
         match (result, done.work) {
             (Ok(outcome), Files::Configure(membership)) => {
-                self.membership = Some(membership);
+                self.membership = membership.or(self.membership.take());
                 for name in &outcome.restart {
                     if let Some(id) = self.names.get(&name.to_lowercase()).copied() {
                         self.wish(id, "configure", work, Watcher::wish_restart);
@@ -123,7 +136,7 @@ impl Arbiter {
         }
         let order = ResetJob {
             services: std::sync::Arc::clone(&self.services),
-            membership: self.membership.clone(),
+            membership: self.place(command)?,
             wanted: command.name.as_ref().map(|_| names.clone()),
             kind: command.kind,
             dry_run: command.dry_run,
@@ -234,4 +247,11 @@ impl Arbiter {
             }
         }
     }
+}
+
+/// A peer's words end up in paths and files.
+fn check(membership: &Membership) -> Result<(), Refusal> {
+    membership.check().map_err(|errors| {
+        Refusal::Message(errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
+    })
 }

@@ -92,6 +92,10 @@ impl Reset {
         if let Some(keep) = keep {
             map.insert("keep".to_owned(), json!(keep));
         }
+        // A daemon that was started after the last `configure` knows its place from here only.
+        map.insert("identifier".to_owned(), json!(self.membership.identifier));
+        map.insert("address".to_owned(), json!(self.membership.address));
+        map.insert("cluster".to_owned(), json!(self.membership.cluster));
         Value::Object(map)
     }
 

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::arguments::{Arguments, integer, refuse};
 use super::lifecycle::matching;
-use super::{Configure, Match, Reset, ResetKind};
+use super::{Configure, Match, Member, Reset, ResetKind};
 use crate::json;
 use crate::number::int_text;
 use crate::reply::Refusal;
@@ -18,14 +18,7 @@ pub const MAX_CLUSTER: usize = 10_000;
 
 /// The arguments of `configure`.
 pub(super) fn configure(arguments: &Arguments<'_>) -> Result<Configure, Refusal> {
-    arguments.require(&["identifier", "address", "cluster"])?;
-    let identifier = identifier(arguments.get("identifier")?.unwrap_or(&Value::Null))?;
-    let cluster = cluster(arguments.get("cluster")?.unwrap_or(&Value::Null))?;
-    let address = member("address", arguments.get("address")?.unwrap_or(&Value::Null))?;
-    if !cluster.contains(&address) {
-        let list = cluster.join(", ");
-        return refuse(format!("'address' {address} is not in 'cluster' ({list}): add it or correct it"));
-    }
+    let Member { identifier, address, cluster } = place(arguments)?;
     let services = match arguments.get("services")? {
         None | Some(Value::Null) => None,
         Some(value) => Some(members("services", value)?),
@@ -42,6 +35,19 @@ pub(super) fn configure(arguments: &Arguments<'_>) -> Result<Configure, Refusal>
         joining: arguments.strict_flag("joining")?.unwrap_or(false),
         dry_run: arguments.strict_flag("dry_run")?.unwrap_or(false),
     })
+}
+
+/// Which node of which cluster this is.
+fn place(arguments: &Arguments<'_>) -> Result<Member, Refusal> {
+    arguments.require(&["identifier", "address", "cluster"])?;
+    let identifier = identifier(arguments.get("identifier")?.unwrap_or(&Value::Null))?;
+    let cluster = cluster(arguments.get("cluster")?.unwrap_or(&Value::Null))?;
+    let address = member("address", arguments.get("address")?.unwrap_or(&Value::Null))?;
+    if !cluster.contains(&address) {
+        let list = cluster.join(", ");
+        return refuse(format!("'address' {address} is not in 'cluster' ({list}): add it or correct it"));
+    }
+    Ok(Member { identifier, address, cluster })
 }
 
 fn identifier(value: &Value) -> Result<u32, Refusal> {
@@ -158,5 +164,6 @@ pub(super) fn reset(arguments: &Arguments<'_>) -> Result<Reset, Refusal> {
         stop: arguments.strict_flag("stop")?.unwrap_or(false),
         undo: arguments.strict_flag("undo")?.unwrap_or(false),
         keep: arguments.seconds("keep")?,
+        member: arguments.get("address")?.is_some().then(|| place(arguments)).transpose()?,
     })
 }

@@ -133,6 +133,7 @@ impl World {
             stop: self.chance(60),
             undo: false,
             keep: None,
+            member: None,
         })
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use circus_protocol::command::{Command, Configure, Match, Reset, ResetKind};
+use circus_protocol::command::{Command, Configure, Match, Member, Reset, ResetKind};
 use circus_protocol::service::{ConfigureOutcome, FileOutcome, ResetOutcome, ServiceReset};
 
 use crate::arbiter::effect::Effect;
@@ -34,6 +34,7 @@ fn reset(stop: bool) -> Command {
         stop,
         undo: false,
         keep: None,
+        member: None,
     })
 }
 
@@ -143,4 +144,24 @@ fn whoever_waits_for_a_job_is_told_of_the_end() {
     for reply in [1, 2] {
         assert!(refusal(&play.replies[&reply]).to_string().contains("arbiter_stop"));
     }
+}
+
+#[test]
+fn a_reset_may_say_which_node_this_is() {
+    let mut play = node();
+    let Command::Reset(mut order) = reset(true) else { panic!("a reset") };
+    order.member = Some(Member {
+        identifier: 2,
+        address: "n2".to_owned(),
+        cluster: vec!["n1".to_owned(), "n2".to_owned()],
+    });
+    play.ask(Command::Reset(order.clone()));
+    let Effect::Reset { work, .. } = asked(&mut play) else { panic!("no reset") };
+    let place = work.membership.expect("it was said");
+    assert_eq!((place.identifier, place.address.as_str(), place.cluster.len()), (2, "n2", 2));
+
+    let mut play = node();
+    order.member = order.member.map(|member| Member { address: "../etc".to_owned(), ..member });
+    play.ask(Command::Reset(order));
+    assert!(refusal(&play.replies[&1]).to_string().contains("../etc"));
 }
