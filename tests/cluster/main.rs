@@ -1,5 +1,11 @@
 //! The console against real nodes: two under stock circusd, two under circusd-rs, all on one ini.
-#![expect(clippy::disallowed_methods, reason = "tests start processes and read the clock")]
+#![expect(
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "tests start processes, read the clock and end at the first surprise"
+)]
 
 mod journey;
 mod nodes;
