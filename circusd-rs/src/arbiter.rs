@@ -17,6 +17,8 @@
 //!
 //! There is no daemon-wide lock: every command is a wish for its watchers, and the newest wish wins.
 
+pub mod id;
+
 pub mod effect;
 pub mod input;
 pub mod time;
@@ -46,8 +48,9 @@ use std::sync::Arc;
 use circus_protocol::reply::{Refusal, Reply};
 use circus_protocol::service::{Membership, Services};
 
-use crate::arbiter::effect::{Effect, JobId, Key, LogLevel, SampleTag, WatcherId};
-use crate::arbiter::input::{Input, Interrupt, ReplyTo};
+use crate::arbiter::effect::{Effect, LogLevel};
+use crate::arbiter::id::{JobId, Key, ReplyTo, SampleTag, WatcherId};
+use crate::arbiter::input::{Input, Interrupt};
 use crate::arbiter::operation::{OpId, Operations, Outcome};
 use crate::arbiter::time::{Moment, Now};
 use crate::arbiter::turn::Turns;

@@ -27,7 +27,8 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep_until, timeout};
 
 use crate::arbiter::effect::{Effect, LogLevel};
-use crate::arbiter::input::{Input, ReplyTo};
+use crate::arbiter::id::ReplyTo;
+use crate::arbiter::input::Input;
 use crate::arbiter::{Arbiter, DaemonFacts};
 use crate::cli::Arguments;
 use crate::config::Config;

@@ -14,7 +14,8 @@ use std::time::Instant;
 
 use circus_protocol::number::{Pid, Signal};
 use circus_protocol::reply::Refusal;
-use circusd_rs::arbiter::effect::{Effect, Key, Reach, SampleTag, SampleTarget, SpawnSpec, Stdio};
+use circusd_rs::arbiter::effect::{Effect, Reach, SampleTarget, SpawnSpec, Stdio};
+use circusd_rs::arbiter::id::{Key, SampleTag};
 use circusd_rs::arbiter::input::Input;
 use circusd_rs::config::{StreamClass, StreamConfig};
 use circusd_rs::host::runner::Orphans::Left;

@@ -7,7 +7,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::arbiter::effect::{LogLevel, WatcherId};
+use crate::arbiter::effect::LogLevel;
+use crate::arbiter::id::WatcherId;
 use crate::arbiter::operation::{Goal, OpId, Outcome, Ticket};
 use crate::arbiter::pace::DEFAULT_CEILING;
 use crate::arbiter::time::seconds;

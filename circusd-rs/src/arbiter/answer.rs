@@ -7,8 +7,8 @@ use circus_protocol::reply::{Refusal, Reply};
 use serde_json::{Map, Value, json};
 
 use crate::arbiter::command::ok;
-use crate::arbiter::effect::{Effect, SampleTag, SampleTarget};
-use crate::arbiter::input::ReplyTo;
+use crate::arbiter::effect::{Effect, SampleTarget};
+use crate::arbiter::id::{ReplyTo, SampleTag};
 use crate::arbiter::process::Process;
 use crate::arbiter::watcher::Watcher;
 use crate::arbiter::{Arbiter, Work};

@@ -7,8 +7,8 @@ use circus_protocol::number::Pid;
 use circus_protocol::reply::{Refusal, Reply};
 use serde_json::{Value, json};
 
-use crate::arbiter::effect::{Effect, Key, WatcherId};
-use crate::arbiter::input::ReplyTo;
+use crate::arbiter::effect::Effect;
+use crate::arbiter::id::{Key, ReplyTo, WatcherId};
 use crate::arbiter::operation::{Goal, Operation, Shape, Then};
 use crate::arbiter::selection::Chosen;
 use crate::arbiter::time::seconds;

@@ -4,8 +4,8 @@ use circus_protocol::command::{SignalCommand, SignalTarget};
 use circus_protocol::number::{Pid, Signal};
 use circus_protocol::reply::{Refusal, Reply};
 
-use crate::arbiter::effect::{Effect, JobId, Key, Reach};
-use crate::arbiter::input::ReplyTo;
+use crate::arbiter::effect::{Effect, Reach};
+use crate::arbiter::id::{JobId, Key, ReplyTo};
 use crate::arbiter::services::ServiceJob;
 use crate::arbiter::{Arbiter, Work};
 

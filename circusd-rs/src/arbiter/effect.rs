@@ -7,24 +7,8 @@ use circus_protocol::number::{Pid, Signal, Wid};
 use circus_protocol::reply::Reply;
 use circus_protocol::service::{ConfigureJob, ResetJob};
 
-use crate::arbiter::input::ReplyTo;
+use crate::arbiter::id::{JobId, Key, ReplyTo, SampleTag, WatcherId};
 use crate::config::StreamConfig;
-
-/// Names one spawned process for ever; pids and wids are reused, keys are not.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Key(pub u64);
-
-/// Names one watcher for ever: a name that is removed and added again gets another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct WatcherId(pub u64);
-
-/// Names one job of the host that ends with an answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct JobId(pub u64);
-
-/// Names one question for figures.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct SampleTag(pub u64);
 
 /// Everything we can ask for. Performed in order; matched without wildcard.
 #[derive(Debug, Clone, PartialEq)]

@@ -6,12 +6,8 @@ use circus_protocol::reply::Refusal;
 use circus_protocol::service::{ConfigureOutcome, ResetOutcome};
 use serde_json::{Map, Value};
 
-use crate::arbiter::effect::{JobId, Key, SampleTag};
+use crate::arbiter::id::{JobId, Key, ReplyTo, SampleTag};
 use crate::config::Config;
-
-/// Where a reply goes: an opaque number; the control endpoint knows the peer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ReplyTo(pub u64);
 
 /// Everything that can happen.
 #[derive(Debug, Clone, PartialEq)]

@@ -10,8 +10,7 @@ use circus_protocol::number::Pid;
 use circus_protocol::reply::{Refusal, Reply};
 use serde_json::{Map, Value};
 
-use crate::arbiter::effect::{Key, WatcherId};
-use crate::arbiter::input::ReplyTo;
+use crate::arbiter::id::{Key, ReplyTo, WatcherId};
 
 /// Names one operation for ever.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -118,7 +117,7 @@ pub(super) enum Then {
     /// A restart of everything: read the configuration and build anew.
     Rebuild,
     /// A job of the services may begin now.
-    Job(crate::arbiter::effect::JobId),
+    Job(crate::arbiter::id::JobId),
 }
 
 /// One command under way.

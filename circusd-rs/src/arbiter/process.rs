@@ -14,7 +14,7 @@
 
 use circus_protocol::number::{Pid, Signal, Wid};
 
-use crate::arbiter::effect::Key;
+use crate::arbiter::id::Key;
 use crate::arbiter::time::Moment;
 
 /// A process from the wish to start it until the last of its group is gone.

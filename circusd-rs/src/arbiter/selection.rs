@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use circus_protocol::command::Selection;
 use circus_protocol::reply::Refusal;
 
-use crate::arbiter::effect::WatcherId;
+use crate::arbiter::id::WatcherId;
 use crate::arbiter::operation::Goal;
 use crate::arbiter::select::Pattern;
 use crate::arbiter::watcher::{Wanted, Watcher};

@@ -9,8 +9,8 @@ use circus_protocol::reply::{Refusal, Reply};
 use circus_protocol::service::{ConfigureJob, ConfigureOutcome, Membership, ResetJob, ResetOutcome, Service};
 
 use crate::arbiter::deliver::Job;
-use crate::arbiter::effect::{Effect, JobId, WatcherId};
-use crate::arbiter::input::ReplyTo;
+use crate::arbiter::effect::Effect;
+use crate::arbiter::id::{JobId, ReplyTo, WatcherId};
 use crate::arbiter::operation::{Goal, Operation, Shape, Then};
 use crate::arbiter::select::Pattern;
 use crate::arbiter::watcher::{Wanted, Watcher};

@@ -2,7 +2,8 @@
 
 use circus_protocol::reply::{Refusal, Reply};
 
-use crate::arbiter::effect::{Effect, LogLevel, WatcherId};
+use crate::arbiter::effect::{Effect, LogLevel};
+use crate::arbiter::id::WatcherId;
 use crate::arbiter::operation::{Goal, OpId, Operation, Shape, Then, Ticket};
 use crate::arbiter::watcher::{Wanted, Watcher};
 use crate::arbiter::{Arbiter, ENDING, Ending, Reading, Work};

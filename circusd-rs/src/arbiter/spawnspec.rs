@@ -8,7 +8,8 @@ use circus_protocol::json::python_repr;
 use circus_protocol::number::Wid;
 use serde_json::Value;
 
-use crate::arbiter::effect::{SpawnSpec, Stdio, WatcherId};
+use crate::arbiter::effect::{SpawnSpec, Stdio};
+use crate::arbiter::id::WatcherId;
 use crate::arbiter::words;
 use crate::config::{StreamConfig, WatcherConfig, expand, option};
 

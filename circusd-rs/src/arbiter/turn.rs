@@ -6,7 +6,7 @@
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
-use crate::arbiter::effect::WatcherId;
+use crate::arbiter::id::WatcherId;
 use crate::arbiter::time::{Moment, seconds};
 use crate::arbiter::{Arbiter, Work};
 

@@ -30,7 +30,8 @@ use circus_protocol::number::{Pid, Signal};
 use circus_protocol::reply::Refusal;
 use serde_json::Value;
 
-use crate::arbiter::effect::{Effect, Key, LogLevel, WatcherId};
+use crate::arbiter::effect::{Effect, LogLevel};
+use crate::arbiter::id::{Key, WatcherId};
 use crate::arbiter::operation::{Goal, OpId, Outcome, Ticket};
 use crate::arbiter::pace::{Slots, Tries};
 use crate::arbiter::process::{Process, State, Why};

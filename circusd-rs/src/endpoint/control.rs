@@ -19,7 +19,8 @@ use circus_protocol::request::Request;
 use circus_protocol::transport::{BindError, Incoming, Limits, PeerId, Router};
 use serde_json::Value;
 
-use crate::arbiter::input::{Input, ReplyTo};
+use crate::arbiter::id::ReplyTo;
+use crate::arbiter::input::Input;
 
 /// How many answers may be owed at one time; further requests are refused.
 const MAX_OWED: usize = 10_000;

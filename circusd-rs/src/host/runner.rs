@@ -20,8 +20,9 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-use crate::arbiter::effect::{Effect, JobId, Key, LogLevel, Reach};
-use crate::arbiter::input::{Input, ReplyTo};
+use crate::arbiter::effect::{Effect, LogLevel, Reach};
+use crate::arbiter::id::{JobId, Key, ReplyTo};
+use crate::arbiter::input::Input;
 use crate::host::configure::configure;
 use crate::host::reset::janitor::{self, Janitor};
 use crate::host::reset::{ResetError, reset};

@@ -18,7 +18,8 @@ use serde_json::{Map, Value};
 use sysinfo::{MemoryRefreshKind, RefreshKind, System};
 use tokio::sync::mpsc;
 
-use crate::arbiter::effect::{SampleTag, SampleTarget};
+use crate::arbiter::effect::SampleTarget;
+use crate::arbiter::id::SampleTag;
 use crate::arbiter::input::Input;
 use crate::host::clock;
 use crate::host::sample::figures::{Machine, Sight};

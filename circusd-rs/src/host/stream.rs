@@ -31,7 +31,7 @@ use tokio::runtime;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::LocalSet;
 
-use crate::arbiter::effect::{Key, WatcherId};
+use crate::arbiter::id::{Key, WatcherId};
 use crate::config::StreamConfig;
 use crate::host::stream::pump::{Pump, Shared};
 use crate::host::stream::sink::Slot;

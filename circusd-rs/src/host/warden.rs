@@ -30,7 +30,8 @@ use tokio::signal::unix::{Signal as SignalStream, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
-use crate::arbiter::effect::{JobId, Key, Reach, SpawnSpec, Stdio};
+use crate::arbiter::effect::{Reach, SpawnSpec, Stdio};
+use crate::arbiter::id::{JobId, Key};
 use crate::arbiter::input::Input;
 use crate::host::child::{Child, Picture, State};
 use crate::host::clock;

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use circus_protocol::number::{Signal, Wid};
 use circus_protocol::reply::Refusal;
-use circusd_rs::arbiter::effect::{Effect, JobId, Key, Reach, SpawnSpec, Stdio, WatcherId};
+use circusd_rs::arbiter::effect::{Effect, Reach, SpawnSpec, Stdio};
+use circusd_rs::arbiter::id::{JobId, Key, WatcherId};
 use circusd_rs::arbiter::input::Input;
 use circusd_rs::config::StreamConfig;
 use circusd_rs::host::runner::{Orphans, Runner};

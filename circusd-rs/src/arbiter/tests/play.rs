@@ -14,8 +14,9 @@ use circus_protocol::reply::{Refusal, Reply};
 use circus_protocol::service::Services;
 use serde_json::Map;
 
-use crate::arbiter::effect::{Effect, Key, Reach};
-use crate::arbiter::input::{Input, ReplyTo};
+use crate::arbiter::effect::{Effect, Reach};
+use crate::arbiter::id::{Key, ReplyTo};
+use crate::arbiter::input::Input;
 use crate::arbiter::time::{Moment, Now};
 use crate::arbiter::{Arbiter, DaemonFacts};
 use crate::config::{Config, WatcherConfig};

@@ -7,7 +7,8 @@ use circus_protocol::event::EventKind;
 use circus_protocol::number::{Signal, Wid};
 
 use super::{Ctx, Phase, Reload, Style, Wanted, Watcher};
-use crate::arbiter::effect::{Effect, Key, LogLevel, Reach};
+use crate::arbiter::effect::{Effect, LogLevel, Reach};
+use crate::arbiter::id::Key;
 use crate::arbiter::operation::{Goal, Outcome, Ticket};
 use crate::arbiter::pace::Tries;
 use crate::arbiter::process::{Process, State, Why};

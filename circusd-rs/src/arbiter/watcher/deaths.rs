@@ -4,7 +4,8 @@ use circus_protocol::event::EventKind;
 use circus_protocol::number::{Pid, Signal};
 
 use super::{Ctx, Phase, Reload, Watcher};
-use crate::arbiter::effect::{Effect, Key, LogLevel, Reach};
+use crate::arbiter::effect::{Effect, LogLevel, Reach};
+use crate::arbiter::id::Key;
 use crate::arbiter::pace::Tries;
 use crate::arbiter::process::{Process, State, Why};
 use crate::arbiter::time::seconds;

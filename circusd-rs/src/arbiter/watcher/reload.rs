@@ -7,7 +7,8 @@ use circus_protocol::event::EventKind;
 use circus_protocol::number::Signal;
 
 use super::{Ctx, Phase, Reload, Style, Watcher};
-use crate::arbiter::effect::{Effect, Key, Reach};
+use crate::arbiter::effect::{Effect, Reach};
+use crate::arbiter::id::Key;
 use crate::arbiter::process::{Process, Why};
 
 impl Watcher {

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use circus_protocol::number::Pid;
 use serde_json::Value;
 
-use crate::arbiter::effect::WatcherId;
+use crate::arbiter::id::WatcherId;
 use crate::config::{StreamClass, StreamConfig};
 use crate::host::clock;
 use crate::host::stream::Feed;
