@@ -128,6 +128,8 @@ impl Outputs {
 struct Streams {
     slots: HashMap<(WatcherId, Feed), Rc<RefCell<Slot>>>,
     pumps: HashMap<Key, Vec<Weak<Pump>>>,
+    /// Of processes that ended, until their pipes have.
+    ended: Vec<Weak<Pump>>,
     shared: Rc<Shared>,
 }
 
@@ -149,18 +151,27 @@ impl Streams {
                 }
                 Message::Close { watcher } => self.close(watcher),
                 Message::Attach(attach) => self.attach(attach),
-                Message::Ended { key } => {
-                    for pump in self.pumps.remove(&key).into_iter().flatten() {
-                        if let Some(pump) = pump.upgrade() {
-                            pump.process_ended();
-                        }
-                    }
-                }
+                Message::Ended { key } => self.ended(key),
             }
         }
-        for pump in self.pumps.values().flatten().filter_map(Weak::upgrade) {
-            pump.drain();
+        for pump in self.reading() {
+            pump.finish();
         }
+    }
+
+    fn ended(&mut self, key: Key) {
+        self.ended.retain(|pump| pump.strong_count() > 0);
+        for weak in self.pumps.remove(&key).into_iter().flatten() {
+            if let Some(pump) = weak.upgrade() {
+                pump.process_ended();
+                self.ended.push(weak);
+            }
+        }
+    }
+
+    /// All pumps whose pipes may still hold something.
+    fn reading(&self) -> impl Iterator<Item = Rc<Pump>> {
+        self.pumps.values().flatten().chain(&self.ended).filter_map(Weak::upgrade)
     }
 
     fn slot(&mut self, watcher: WatcherId, feed: Feed) -> Rc<RefCell<Slot>> {
@@ -190,12 +201,56 @@ impl Streams {
     fn close(&mut self, watcher: WatcherId) {
         for feed in [Feed::Stdout, Feed::Stderr] {
             let Some(slot) = self.slots.remove(&(watcher, feed)) else { continue };
-            for pump in self.pumps.values().flatten().filter_map(Weak::upgrade) {
-                if pump.feeds(&slot) {
-                    pump.drain();
-                }
+            for pump in self.reading().filter(|pump| pump.feeds(&slot)) {
+                pump.finish();
             }
             slot.borrow_mut().close();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+    use crate::config::StreamClass;
+
+    /// The order of messages when a process ends as the last of its watcher, and the thread is busy:
+    /// nothing of the pipe was read when the close comes.
+    fn check(time_format: Option<&str>, expected: &str, close: bool) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("out");
+        let mut conf = std::collections::BTreeMap::from([("filename".to_owned(), path.to_str().into())]);
+        conf.extend(time_format.map(|format| ("time_format".to_owned(), format.into())));
+        let stdout = Some(StreamConfig { class: StreamClass::File, conf });
+        let (pipe, theirs) = nix::unistd::pipe().unwrap();
+        std::fs::File::from(theirs).write_all(b"last words").unwrap();
+
+        let (messages, received) = mpsc::channel(MESSAGES);
+        let outputs = Outputs { messages };
+        let (watcher, key, pid) = (WatcherId(1), Key(1), Pid::new(7).unwrap());
+        outputs.open(watcher, stdout, None);
+        outputs.attach(Attach { key, watcher, feed: Feed::Stdout, pid, pipe });
+        outputs.ended(key);
+        if close {
+            outputs.close(watcher);
+        }
+        drop(outputs);
+        let runtime = runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        LocalSet::new().block_on(&runtime, Streams::default().run(received));
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), expected);
+    }
+
+    #[test]
+    fn last_words_are_written_before_the_stream_closes() {
+        check(None, "last words", true);
+        check(Some("T"), "T [7] | last words\n", true);
+    }
+
+    #[test]
+    fn last_words_are_written_before_the_daemon_ends() {
+        check(None, "last words", false);
+        check(Some("T"), "T [7] | last words\n", false);
     }
 }

@@ -115,8 +115,14 @@ impl Pump {
         self.slot.borrow_mut().end_of(self.number);
     }
 
+    /// Write what is in the pipe now, as its last.
+    pub(crate) fn finish(&self) {
+        self.drain();
+        self.slot.borrow_mut().end_of(self.number);
+    }
+
     /// Write what is in the pipe now.
-    pub(crate) fn drain(&self) {
+    fn drain(&self) {
         for _ in 0..REST {
             match self.burst(Self::read_now) {
                 Read::Some => {}
