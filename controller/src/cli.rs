@@ -97,6 +97,9 @@ pub struct Global {
     /// Print a JSON object for each node as it finishes
     #[arg(long, global = true, help_heading = "Options of every command")]
     pub ndjson: bool,
+    /// Do not ask
+    #[arg(long, short, global = true, help_heading = "Options of every command")]
+    pub yes: bool,
     /// No progress and no notes on stderr
     #[arg(long, short, global = true, help_heading = "Options of every command")]
     pub quiet: bool,
@@ -114,11 +117,11 @@ pub enum Verb {
     /// Start watchers on all nodes; all of them without NAME
     Start(NamesArgs),
     /// Stop watchers on all nodes; all of them without NAME
-    Stop(AskArgs),
+    Stop(NamesArgs),
     /// Stop and start watchers on all nodes
-    Restart(AskArgs),
+    Restart(NamesArgs),
     /// Replace processes gracefully on all nodes
-    Reload(AskArgs),
+    Reload(NamesArgs),
     /// Write the services' configuration files from the cluster's membership
     Configure(ConfigureArgs),
     /// Move the services' data and logs out of the way
@@ -130,6 +133,9 @@ pub enum Verb {
     Call(CallArgs),
     /// A real cluster on loopback to play with
     Demo(DemoArgs),
+    /// Ends a demo whose circusman was killed; the demo runs it
+    #[command(hide = true)]
+    DemoGuard(crate::demo::guard::GuardArgs),
     /// Imitates a database server; the demo's watchers run it
     #[command(hide = true)]
     StandIn(crate::demo::stand_in::StandInArgs),
@@ -159,21 +165,11 @@ pub struct StatusArgs {
     pub check: bool,
 }
 
-/// Verbs that never ask.
+/// Verbs that act on watchers, or read of them.
 #[derive(Debug, Clone, Args)]
 pub struct NamesArgs {
     /// Only these watchers
     pub names: Vec<String>,
-}
-
-/// Verbs that ask when they concern many nodes.
-#[derive(Debug, Clone, Args)]
-pub struct AskArgs {
-    /// Only these watchers
-    pub names: Vec<String>,
-    /// Do not ask
-    #[arg(long, short)]
-    pub yes: bool,
 }
 
 /// `configure`.
@@ -196,9 +192,6 @@ pub struct ConfigureArgs {
     /// Only look: exit with 8 if any file would change
     #[arg(long)]
     pub check: bool,
-    /// Do not ask
-    #[arg(long, short)]
-    pub yes: bool,
 }
 
 /// `reset`.
@@ -222,9 +215,6 @@ pub struct ResetArgs {
     /// How long to keep what is moved aside: 0, 10m [default: as the node's ini says]
     #[arg(long, value_name = "TIME", value_parser = duration, conflicts_with = "undo")]
     pub keep: Option<Duration>,
-    /// Do not ask
-    #[arg(long, short)]
-    pub yes: bool,
     /// The cluster's name, typed here instead of at the question
     #[arg(long, value_name = "CLUSTER")]
     pub confirm: Option<String>,
@@ -259,9 +249,6 @@ pub struct CallArgs {
     /// Its properties: KEY=VALUE (a JSON value or text), or one JSON object
     #[arg(value_name = "PROPERTY")]
     pub properties: Vec<String>,
-    /// Do not ask
-    #[arg(long, short)]
-    pub yes: bool,
 }
 
 /// `demo`.

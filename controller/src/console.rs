@@ -12,6 +12,7 @@ mod words;
 
 use std::collections::VecDeque;
 use std::io::{BufRead, IsTerminal};
+use std::path::Path;
 use std::time::Duration;
 
 use clap::{CommandFactory, FromArgMatches};
@@ -29,7 +30,6 @@ use crate::cli::progress::{self, Purpose};
 use crate::cli::session::{Session, Stop};
 use crate::cli::{Cli, Global, Verb};
 use crate::outcome::Operation;
-use crate::render;
 use complete::{Known, Prompter};
 
 /// Lines that are remembered.
@@ -81,6 +81,25 @@ impl Source {
     #[must_use]
     pub fn script(text: &str) -> Self {
         Self::Script(words::commands(text).into())
+    }
+
+    /// The next line, with completion and history where there is somebody to type.
+    async fn line(&mut self, session: &Session, history: Option<&Path>) -> Result<Read, Stop> {
+        if let Self::Editor(editor) = self {
+            editor.set_helper(Some(Prompter::new(command(), known(session))));
+        }
+        let read = self.read(prompt(session)).await?;
+        if let (Self::Editor(editor), Read::Line(line)) = (self, &read)
+            && !line.trim().is_empty()
+        {
+            let _unchanged = editor.add_history_entry(line.trim());
+            if let Some(path) = history
+                && let Err(error) = editor.append_history(path)
+            {
+                complain(&format!("the history cannot be kept: {}: {error}", path.display()));
+            }
+        }
+        Ok(read)
     }
 
     /// The next line; the runtime goes on meanwhile, so that connections stay alive.
@@ -137,31 +156,27 @@ pub async fn run(mut session: Session, global: &Global, mut source: Source) -> R
         greet(&mut session, global).await;
     }
     let mut last = Exit::Done;
+    // A line can be several commands: written with `;`, or pasted.
+    let mut waiting = VecDeque::new();
     loop {
-        let prompt = prompt(&session);
-        if let Source::Editor(editor) = &mut source {
-            editor.set_helper(Some(Prompter::new(command(), known(&session))));
-        }
-        let line = match source.read(prompt).await? {
-            Read::End => break,
-            Read::Dropped => continue,
-            Read::Line(line) => line,
-        };
-        if let Source::Editor(editor) = &mut source
-            && !line.trim().is_empty()
-        {
-            let _unchanged = editor.add_history_entry(line.trim());
-            if let Some(path) = &history
-                && let Err(error) = editor.append_history(path)
-            {
-                complain(&format!("the history cannot be kept: {}: {error}", path.display()));
+        let Some(command) = waiting.pop_front() else {
+            match source.line(&session, history.as_deref()).await? {
+                Read::End => break,
+                Read::Dropped => {}
+                Read::Line(line) => waiting.extend(words::commands(&line)),
             }
-        }
-        match execute(&mut session, global, &line).await {
+            continue;
+        };
+        match execute(&mut session, global, &command).await {
             Next::Go(Exit::Done) => {}
-            // Nobody is there to type the next command: an interrupt means all of it.
-            Next::Go(Exit::Interrupted) if !matches!(source, Source::Editor(_)) => {
-                return Ok(Exit::Interrupted);
+            Next::Go(exit @ (Exit::Interrupted | Exit::Unconfirmed)) => {
+                // Whoever says no means what follows, too.
+                waiting.clear();
+                last = exit;
+                // Nobody is there to type the next command: an interrupt means all of it.
+                if exit == Exit::Interrupted && !matches!(source, Source::Editor(_)) {
+                    break;
+                }
             }
             Next::Go(exit) => last = exit,
             Next::Leave => break,
@@ -226,7 +241,8 @@ async fn execute(session: &mut Session, global: &Global, line: &str) -> Next {
     let cli = match parsed {
         Ok(cli) => cli,
         Err(error) => {
-            let text = error.render().to_string();
+            // A console's commands have no program's name in front.
+            let text = error.render().to_string().replace("Usage:  ", "Usage: ");
             if error.use_stderr() {
                 talk(text.trim_end());
                 return Next::Go(Exit::Usage);
@@ -278,6 +294,7 @@ fn merged(base: &Global, line: &Global, verb: Option<&Verb>) -> Result<Global, S
         services: None,
         json: if json_said { line.json } else { base.json },
         ndjson: if json_said { line.ndjson } else { base.ndjson },
+        yes: line.yes || base.yes,
         quiet: line.quiet || base.quiet,
     })
 }
@@ -289,7 +306,8 @@ async fn greet(session: &mut Session, global: &Global) {
     let operation = Operation::Status { names: Vec::new() };
     let outcome = progress::run(&mut session.fleet, &operation, &options, global, Purpose::Look).await;
     session.learn(&outcome);
-    talk(&format!("{}: {}. `help` lists the commands.", session.cluster.name, render::summary(&outcome)));
+    let (name, up, nodes) = (&session.cluster.name, session.up(), session.cluster.inventory.nodes.len());
+    talk(&format!("{name}: {up} of {nodes} nodes up; `help` lists the commands"));
 }
 
 fn known(session: &Session) -> Known {

@@ -5,10 +5,13 @@
 //!                                                    any end: exit, Ctrl-D, Ctrl-C, SIGTERM ─┘
 //! ```
 //!
+//! An end that we cannot see, `kill -9`, is seen by the [`guard`].
+//!
 //! Every node is a real daemon in a directory of its own; what it supervises are stand-ins
 //! ([`stand_in`]) that behave like the real servers' wrappers. Contacts nothing but 127.0.0.0/8, and
 //! leaves neither processes nor files behind.
 
+pub mod guard;
 pub mod stand_in;
 
 mod daemon;
@@ -28,6 +31,7 @@ use crate::console::{self, Source};
 use crate::fleet::{Fleet, ServicesFile};
 use crate::inventory::fold::counted;
 use daemon::{Daemon, Program};
+use guard::Guard;
 use place::Ports;
 
 /// What the cluster is called.
@@ -37,6 +41,7 @@ const NAME: &str = "demo";
 struct Demo {
     dir: PathBuf,
     keep: bool,
+    guard: Option<Guard>,
     daemons: Vec<Daemon>,
 }
 
@@ -53,7 +58,7 @@ pub async fn run(global: &Global, args: &DemoArgs) -> Result<Exit, Stop> {
     let interrupt =
         signal(SignalKind::interrupt()).map_err(|error| Stop::new(Exit::Failed, format!("demo: {error}")))?;
     let (dir, keep) = directory(args.keep_dir.as_deref())?;
-    let mut demo = Demo { dir, keep, daemons: Vec::new() };
+    let mut demo = Demo { dir, keep, guard: None, daemons: Vec::new() };
     let result = tokio::select! {
         result = play(&mut demo, global, args, interrupt) => result,
         stop = ended => Err(stop),
@@ -83,6 +88,7 @@ async fn start(demo: &mut Demo, global: &Global, args: &DemoArgs) -> Result<Sess
     let stock = args.stock.as_deref().map(Program::stock).transpose().map_err(|error| failed(&error))?;
     let (addresses, ports) = place::find(args.nodes, global.port).map_err(|error| failed(&error))?;
     let stand_in = std::env::current_exe().map_err(|error| failed(&error))?;
+    demo.guard = Some(Guard::start(&stand_in, &demo.dir, demo.keep).map_err(|error| failed(&error))?);
     files::shared(&demo.dir).map_err(|error| failed(&error))?;
     for (index, address) in addresses.iter().enumerate() {
         let last = index + 1 == addresses.len();
@@ -128,6 +134,9 @@ impl Demo {
         } else if let Err(error) = std::fs::remove_dir_all(&self.dir) {
             talk(&format!("cannot remove {}: {error}", self.dir.display()));
         }
+        if let Some(guard) = self.guard {
+            guard.dismiss().await;
+        }
     }
 }
 
@@ -146,7 +155,7 @@ fn directory(keep: Option<&Path>) -> Result<(PathBuf, bool), Stop> {
     }
     let base = std::env::temp_dir();
     for attempt in 0..100 {
-        let dir = base.join(format!("circusman-demo-{}-{attempt}", std::process::id()));
+        let dir = base.join(format!("{}{}-{attempt}", guard::DIR_PREFIX, std::process::id()));
         match std::fs::create_dir(&dir) {
             Ok(()) => return Ok((dir, false)),
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}

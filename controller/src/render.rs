@@ -47,7 +47,8 @@ pub fn outcome(operation: &Operation, outcome: &Outcome, detail: Detail) -> Stri
         | Operation::Restart { .. }
         | Operation::Reload { .. } => verbs(outcome),
     };
-    text.push_str(&summary(outcome));
+    let reading = matches!(operation, Operation::Status { .. });
+    text.push_str(&counts(outcome, if reading { up } else { word }));
     text.push('\n');
     text
 }
@@ -69,8 +70,7 @@ pub fn word(state: NodeState) -> &'static str {
 }
 
 /// `3 done, 1 unreachable in 2.1 s`.
-#[must_use]
-pub fn summary(outcome: &Outcome) -> String {
+fn counts(outcome: &Outcome, word: impl Fn(NodeState) -> &'static str) -> String {
     let states: BTreeSet<NodeState> = outcome.nodes.iter().map(|node| node.state).collect();
     let counts: Vec<String> = states
         .iter()

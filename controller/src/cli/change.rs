@@ -35,7 +35,7 @@ pub(super) async fn configure(
         print(session, global, &dry, &outcome, exit);
         return Ok(exit);
     }
-    if !args.yes {
+    if !global.yes {
         let what = format!("configure on {}", counted(&targets));
         must_be_able_to_ask(&what)?;
         let outcome = look(session, global, &dry, &targets).await?;
@@ -59,7 +59,7 @@ pub(super) async fn reset(session: &mut Session, global: &Global, args: &ResetAr
         keep: args.keep.map(|keep| keep.as_secs_f64()),
     };
     if !args.dry_run
-        && !args.yes
+        && !global.yes
         && let Confirmed::NothingToDo(exit) = confirm_reset(session, global, args, &request, &targets).await?
     {
         return Ok(exit);

@@ -61,6 +61,7 @@ async fn run(cli: &Cli) -> Result<Exit, Stop> {
             }
         }
         Some(Verb::Demo(args)) => demo::run(global, args).await,
+        Some(Verb::DemoGuard(args)) => Ok(demo::guard::watch(args).await),
         Some(Verb::Cluster(args)) => define(global, args),
         Some(verb) => perform(&mut Session::open(global, Store::from_env()).await?, global, verb).await,
     }

@@ -11,7 +11,7 @@ use super::exit::Exit;
 use super::output::{can_ask, data};
 use super::progress::{self, Purpose};
 use super::session::{self, ACT_TIMEOUT, READ_TIMEOUT, Session, Stop};
-use super::{AskArgs, CallArgs, Global, StatusArgs, Verb};
+use super::{CallArgs, Global, NamesArgs, StatusArgs, Verb};
 use crate::inventory::fold::counted;
 use crate::outcome::{Operation, Outcome};
 use crate::render::{self, Detail};
@@ -42,7 +42,7 @@ const READING: [&str; 15] = [
 pub async fn perform(session: &mut Session, global: &Global, verb: &Verb) -> Result<Exit, Stop> {
     match verb {
         Verb::Console => Err(Stop::usage("this is the console already")),
-        Verb::Demo(_) | Verb::StandIn(_) => {
+        Verb::Demo(_) | Verb::DemoGuard(_) | Verb::StandIn(_) => {
             Err(Stop::usage("the demo has its own console; start it from a shell"))
         }
         Verb::Cluster(args) => {
@@ -153,12 +153,12 @@ async fn status(session: &mut Session, global: &Global, args: &StatusArgs) -> Re
 async fn ask(
     session: &mut Session,
     global: &Global,
-    args: &AskArgs,
+    args: &NamesArgs,
     operation: impl Fn(Vec<String>) -> Operation,
 ) -> Result<Exit, Stop> {
     let targets = session.targets(global)?;
     let operation = operation(args.names.clone());
-    if !args.yes && targets.len() > 1 {
+    if !global.yes && targets.len() > 1 {
         let what = if args.names.is_empty() { "all watchers".to_owned() } else { args.names.join(", ") };
         let deed = format!("{} {what} on {}", render::json::name(&operation), counted(&targets));
         require_yes(format!("{deed}?"), &deed).await?;
@@ -174,7 +174,7 @@ async fn call(session: &mut Session, global: &Global, args: &CallArgs) -> Result
     if reading {
         return read(session, global, operation).await;
     }
-    if !args.yes && targets.len() > 1 {
+    if !global.yes && targets.len() > 1 {
         let deed = format!("call {} on {}", args.command, counted(&targets));
         require_yes(format!("{deed}?"), &deed).await?;
     }

@@ -45,7 +45,14 @@ pub(super) fn commands(text: &str) -> Vec<String> {
     let mut commands = vec![String::new()];
     let mut quote: Option<char> = None;
     let mut escaped = false;
+    let mut comment = false;
+    let mut between_words = true;
     for letter in text.chars() {
+        comment = letter != '\n' && (comment || (letter == '#' && between_words && quote.is_none()));
+        if comment {
+            continue;
+        }
+        between_words = !escaped && (letter.is_whitespace() || letter == ';');
         let separates = quote.is_none() && !escaped && (letter == ';' || letter == '\n');
         quote = match quote {
             Some(open) if letter == open && !escaped => None,
@@ -86,6 +93,8 @@ mod tests {
     fn splits_commands() {
         assert_eq!(commands("status; call x 'a;b'\nstop --yes;;"), ["status", " call x 'a;b'", "stop --yes"]);
         assert_eq!(commands("a\\;b"), ["a\\;b"]);
+        assert_eq!(commands("a # b; 'c\nd#e;#f\n g"), ["a ", "d#e", " g"]);
+        assert_eq!(commands("'#' \"a\nb\"; c"), ["'#' \"a\nb\"", " c"]);
     }
 
     proptest::proptest! {

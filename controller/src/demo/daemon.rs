@@ -18,6 +18,8 @@ const START: Duration = Duration::from_secs(20);
 const QUIT: Duration = Duration::from_secs(30);
 /// Whoever is left gets this long to leave by itself.
 const LEAVE: Duration = Duration::from_secs(5);
+/// Where a node keeps its daemon's pid, beside those of its services.
+const PID_FILE: &str = "circusd.pid";
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(50);
 /// As much of a daemon's last words as is quoted.
@@ -114,6 +116,8 @@ impl Daemon {
             .kill_on_drop(true)
             .spawn()
             .map_err(io(&program.0))?;
+        let note = ini.with_file_name("run").join(PID_FILE);
+        std::fs::write(&note, child.id().unwrap_or_default().to_string()).map_err(io(&note))?;
         Ok(Self { program: program.0.display().to_string(), address: address.to_owned(), log, child })
     }
 
@@ -159,31 +163,42 @@ impl Daemon {
     }
 }
 
+/// Ends a demo that nobody takes down any more: the daemons as [`Daemon::ask_to_quit`] does, then
+/// what they leave.
+pub(super) async fn end_orphans(dir: &Path) {
+    let daemons = pid_files(dir, |name| name == PID_FILE);
+    let _else_killed_below = end(&daemons, dir, Signal::SIGTERM, QUIT).await;
+    end_left_overs(dir).await;
+}
+
 /// Ends stand-ins whose daemon died before it could: each wrote its pid below the demo's directory.
 pub(super) async fn end_left_overs(dir: &Path) {
-    let alive = |pids: &[Pid]| pids.iter().any(|pid| is_ours(*pid, dir));
-    let pids: Vec<Pid> = pid_files(dir).into_iter().filter(|pid| is_ours(*pid, dir)).collect();
+    let pids = pid_files(dir, |name| name.ends_with(".pid"));
     for signal in [Signal::SIGTERM, Signal::SIGKILL] {
-        for pid in pids.iter().filter(|pid| is_ours(**pid, dir)) {
-            let _already_gone = kill(*pid, signal);
-        }
-        let wait = async {
-            while alive(&pids) {
-                sleep(LOOK).await;
-            }
-        };
-        if timeout(LEAVE, wait).await.is_ok() {
+        if end(&pids, dir, signal, LEAVE).await {
             return;
         }
     }
 }
 
-fn pid_files(dir: &Path) -> Vec<Pid> {
+/// Signals those that are ours and waits for their end; whether all ended in time.
+async fn end(pids: &[Pid], dir: &Path, signal: Signal, time: Duration) -> bool {
+    for pid in pids.iter().filter(|pid| is_ours(**pid, dir)) {
+        let _already_gone = kill(*pid, signal);
+    }
+    let wait = async {
+        while pids.iter().any(|pid| is_ours(*pid, dir)) {
+            sleep(LOOK).await;
+        }
+    };
+    timeout(time, wait).await.is_ok()
+}
+
+fn pid_files(dir: &Path, wanted: impl Fn(&str) -> bool) -> Vec<Pid> {
     let nodes = std::fs::read_dir(dir).into_iter().flatten().flatten().map(|node| node.path().join("run"));
     let files = nodes.flat_map(|run| std::fs::read_dir(run).into_iter().flatten().flatten());
-    let pid_files =
-        files.map(|file| file.path()).filter(|path| path.extension().is_some_and(|end| end == "pid"));
-    let lines = pid_files.filter_map(|path| std::fs::read_to_string(path).ok());
+    let wanted_files = files.filter(|file| wanted(&file.file_name().to_string_lossy()));
+    let lines = wanted_files.map(|file| file.path()).filter_map(|path| std::fs::read_to_string(path).ok());
     let numbers =
         lines.flat_map(|text| text.lines().filter_map(|line| line.trim().parse().ok()).collect::<Vec<i32>>());
     numbers.filter(|pid| *pid > 1).map(Pid::from_raw).collect()
@@ -209,6 +224,6 @@ mod tests {
         std::fs::create_dir_all(dir.path().join("a/run")).expect("a directory");
         std::fs::write(dir.path().join("a/run/x.pid"), "1\n-4\n77\nx\n").expect("writes");
         std::fs::write(dir.path().join("a/run/x.out"), "78\n").expect("writes");
-        assert_eq!(pid_files(dir.path()), [Pid::from_raw(77)]);
+        assert_eq!(pid_files(dir.path(), |name| name.ends_with(".pid")), [Pid::from_raw(77)]);
     }
 }

@@ -16,7 +16,7 @@ pub enum SelectError {
     #[error(transparent)]
     Spec(#[from] SpecError),
     /// Names nodes that the cluster has not.
-    #[error("{nodes} not in the cluster {spec}; `circusman cluster` lists its nodes")]
+    #[error("not in the cluster {spec}: {nodes}; `circusman cluster` lists its nodes")]
     Unknown {
         /// Folded.
         nodes: String,
@@ -167,9 +167,9 @@ mod tests {
         assert!(on("10.9.0.0/24").contains("selects no node"));
         assert_eq!(
             on("node[04-06].lab,x"),
-            format!("node[05-06].lab,x not in the cluster {cluster}; `circusman cluster` lists its nodes")
+            format!("not in the cluster {cluster}: node[05-06].lab,x; `circusman cluster` lists its nodes")
         );
-        assert!(on("db:7000").starts_with("db:7000 not in"));
+        assert!(on("db:7000").contains(": db:7000;"));
         assert!(on("node[1").contains("bracket"));
     }
 }
