@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+/// The longest name that `add` takes, in bytes: it stands in every event and log line of its watcher.
+pub const MAX_NAME: usize = 1024;
+
 /// A watcher's name as its configuration spells it.
 ///
 /// circus looks watchers up by the lower-cased name, lists them so, prints the original in `status`
@@ -13,7 +16,7 @@ pub struct WatcherName {
 }
 
 impl WatcherName {
-    /// Any text is a name; only `add` refuses the empty one.
+    /// Any text is a name; only `add` refuses the empty one and one longer than [`MAX_NAME`].
     #[must_use]
     pub fn new(original: &str) -> Self {
         Self { original: original.into(), key: original.to_lowercase().into() }

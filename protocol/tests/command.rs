@@ -407,6 +407,8 @@ fn options_that_circus_would_break_on_are_refused() {
     let twice = "...: Arbiter.add_watcher() got multiple values for argument 'cmd'";
     refused("add", r#"{"name": "a", "cmd": "c", "options": {"cmd": "d"}}"#, 5, twice);
     refused("add", r#"{"name": "", "cmd": "c"}"#, 3, "'name' is empty: give the watcher a name");
+    let long = format!(r#"{{"name": "{}", "cmd": "c"}}"#, "n".repeat(1025));
+    refused("add", &long, 3, "'name' is too long: 1025 bytes, at most 1024 are taken");
     refused("add", r#"{"name": "a", "cmd": 1}"#, 3, "'cmd' isn't a string: 1");
     refused("add", r#"{"name": "a", "cmd": "c", "args": 1}"#, 3, "'args' isn't a list or string: 1");
 }

@@ -6,6 +6,7 @@ use super::arguments::{Arguments, integer, raised, refuse};
 use super::options::{self, Via};
 use super::{Add, Adjust, Command, Set};
 use crate::json;
+use crate::name::MAX_NAME;
 use crate::number::python_type;
 use crate::reply::Refusal;
 
@@ -23,6 +24,10 @@ pub(super) fn add(arguments: &Arguments<'_>) -> Result<Add, Refusal> {
     let name = arguments.required_name(&["cmd"])?;
     if name.trim().is_empty() {
         return refuse("'name' is empty: give the watcher a name".to_owned());
+    }
+    if name.len() > MAX_NAME {
+        let bytes = name.len();
+        return refuse(format!("'name' is too long: {bytes} bytes, at most {MAX_NAME} are taken"));
     }
     let cmd = match arguments.find("cmd")? {
         Some(Value::String(cmd)) => cmd.clone(),
