@@ -76,6 +76,15 @@ impl Signal {
     /// Continue a stopped process.
     pub const CONT: Self = Self(18);
 
+    /// The largest number that Linux has.
+    pub const LAST: Self = Self(64);
+
+    /// Whether the kernel would take it; 0 is taken, and sends nothing.
+    #[must_use]
+    pub fn exists(self) -> bool {
+        (0..=Self::LAST.0).contains(&self.0)
+    }
+
     /// The forms that clients send: a number, numeric text, a name with or without `SIG` in any case,
     /// a name with an offset (`RTMIN+1`). As in circus only the beginning of a text has to be a name.
     ///

@@ -25,14 +25,12 @@ impl Job {
     }
 }
 
-/// The largest signal number of Linux.
-const LAST_SIGNAL: i32 = 64;
 /// The kernel's number for a bad argument.
 const EINVAL: i32 = 22;
 
 /// Refuses what the kernel would, before anything is begun.
 pub(super) fn check(signal: Signal) -> Result<(), Refusal> {
-    if (0..=LAST_SIGNAL).contains(&signal.0) {
+    if signal.exists() {
         return Ok(());
     }
     Err(Refusal::Os { errno: EINVAL, text: "Invalid argument".to_owned() })

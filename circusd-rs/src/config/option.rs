@@ -19,7 +19,7 @@ use circus_protocol::reply::Refusal;
 use serde_json::{Map, Value};
 
 use crate::config::{Inherited, WatcherConfig};
-pub use table::TABLE;
+pub use table::{MAX_PROCESSES, TABLE};
 
 /// How an ini file spells an option's value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

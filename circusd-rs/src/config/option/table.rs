@@ -189,7 +189,7 @@ fn number(value: &Value) -> Result<f64, String> {
 }
 
 /// How many processes one watcher may have.
-const MAX_PROCESSES: u32 = 10_000;
+pub const MAX_PROCESSES: u32 = 10_000;
 
 /// Less than none is none; a slip of the finger must not start a million processes.
 fn count(value: &Value) -> Result<u32, String> {
@@ -219,7 +219,8 @@ fn owner(value: &Value) -> Result<Option<String>, String> {
 
 fn signal(value: &Value) -> Result<Signal, String> {
     let number = integer(value)?;
-    i32::try_from(number).map(Signal).map_err(|_| format!("{number} isn't a signal"))
+    let signal = i32::try_from(number).ok().map(Signal).filter(|signal| signal.exists());
+    signal.ok_or_else(|| format!("{number} isn't a signal: expected 0 to {}", Signal::LAST.0))
 }
 
 fn show_owner(owner: Option<&String>) -> Value {

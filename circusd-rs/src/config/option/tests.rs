@@ -71,6 +71,8 @@ fn set_refuses_in_circus_words_and_changes_nothing() {
         json!(20_000_000),
         "20000000 processes are more than the 10000 that one watcher may have",
     );
+    check("stop_signal", json!(65), "65 isn't a signal: expected 0 to 64");
+    check("stop_signal", json!(-1), "-1 isn't a signal: expected 0 to 64");
     check("stdout_stream.time_format", json!("%Y"), "stream configuration invalid");
     check("env", json!({"A": 1}), "'A' isn't a string");
     assert_eq!(config, before);
