@@ -200,14 +200,19 @@ impl Arbiter {
             }
             Input::SpawnFailed { key, error } => {
                 self.with_process(key, &mut work, |watcher, ctx| watcher.spawn_failed(key, &error, ctx));
+                self.strays.remove(&key);
             }
             Input::Exited { key, exit_code, lingering } => {
                 self.with_process(key, &mut work, |watcher, ctx| {
                     watcher.exited(key, exit_code, lingering, ctx);
                 });
+                if !lingering {
+                    self.strays.remove(&key);
+                }
             }
             Input::Gone { key } => {
                 self.with_process(key, &mut work, |watcher, ctx| watcher.gone(key, ctx));
+                self.strays.remove(&key);
             }
             Input::Sampled { tag, figures } => self.sampled(tag, figures, &mut work),
             Input::Delivered { job, result } => self.delivered(job, result, &mut work),

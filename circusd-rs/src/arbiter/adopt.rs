@@ -64,7 +64,7 @@ impl Arbiter {
             // Those that are left were started again by somebody in between. Names that differ only
             // in case are several watchers, of which the last can be addressed.
             match self.names.get(config.name.key()).copied().filter(|id| *id <= before) {
-                Some(id) => self.rebuild(id, config, work),
+                Some(id) => self.rebuild(id, config, "restart", work),
                 None => {
                     self.create_from_file(config, work);
                 }
@@ -171,7 +171,7 @@ impl Arbiter {
             Change::Replace(config) => {
                 if let Some(id) = self.names.get(config.name.key()).copied() {
                     let autostart = config.autostart && !config.on_demand;
-                    self.rebuild(id, config, work);
+                    self.rebuild(id, config, "reloadconfig", work);
                     let goal = if autostart { Goal::Up { before: Vec::new() } } else { Goal::Down };
                     self.wait(op, id, goal, work);
                 }
@@ -218,11 +218,11 @@ impl Arbiter {
     }
 
     /// Stopped, built anew, and started if that is what the file says.
-    fn rebuild(&mut self, id: WatcherId, config: WatcherConfig, work: &mut Work) {
+    fn rebuild(&mut self, id: WatcherId, config: WatcherConfig, by: &str, work: &mut Work) {
         let up = config.autostart && !config.on_demand;
-        self.wish_down(id, Wanted::Down, "reloadconfig", work);
+        self.wish_down(id, Wanted::Down, by, work);
         self.with(id, work, |watcher, ctx| {
-            watcher.overtake(Goal::wants_down, "reloadconfig", ctx.done);
+            watcher.overtake(Goal::wants_down, by, ctx.done);
             watcher.rebuild = Some(Box::new(config));
             if up {
                 watcher.wish_up();

@@ -14,10 +14,7 @@ use crate::arbiter::selection::Chosen;
 use crate::arbiter::time::seconds;
 use crate::arbiter::watcher::{Style, Wanted, Watcher};
 use crate::arbiter::{Arbiter, ENDING, Ending, Reading, Work, deliver};
-use crate::config::option::{self, Trigger};
-
-/// How many processes one watcher may have.
-const MOST_PROCESSES: u32 = 10_000;
+use crate::config::option::{self, MAX_PROCESSES, Trigger};
 
 type Answered = Result<(), Refusal>;
 
@@ -398,8 +395,8 @@ fn operation(reply: Option<ReplyTo>, waiting: bool, shape: Shape) -> Operation {
 /// A number of processes; negative is none.
 pub(super) fn process_count(wanted: i64) -> Result<u32, Refusal> {
     let wanted = u32::try_from(wanted.max(0)).unwrap_or(u32::MAX);
-    if wanted > MOST_PROCESSES {
-        return Err(Refusal::Raised(format!("{wanted} processes are too many, at most {MOST_PROCESSES}")));
+    if wanted > MAX_PROCESSES {
+        return Err(Refusal::Raised(format!("{wanted} processes are too many, at most {MAX_PROCESSES}")));
     }
     Ok(wanted)
 }

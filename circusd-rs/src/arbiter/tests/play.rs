@@ -76,6 +76,8 @@ pub(in crate::arbiter) struct Play {
     /// What the files say at the next reading.
     pub(in crate::arbiter) files: Result<Config, Vec<String>>,
     trace: String,
+    /// Everything said so far.
+    pub(in crate::arbiter) log: Vec<String>,
     next_pid: i32,
     next_reply: u64,
     /// Every reply so far.
@@ -103,6 +105,7 @@ impl Play {
             hold_spawns: false,
             files,
             trace: String::new(),
+            log: Vec::new(),
             next_pid: 100,
             next_reply: 0,
             replies: BTreeMap::new(),
@@ -338,7 +341,7 @@ impl Play {
                 let _ = writeln!(self.trace, "reply {}: {}", to.0, told(&reply));
                 assert!(self.replies.insert(to.0, reply).is_none(), "a second reply to {to:?}");
             }
-            Effect::Log { .. } => {}
+            Effect::Log { text, .. } => self.log.push(text),
             Effect::Exit { code } => {
                 let _ = writeln!(self.trace, "exit {code}");
                 self.exited = Some(code);

@@ -314,6 +314,19 @@ fn restart_is_stop_then_start() {
 }
 
 #[test]
+fn a_start_between_stop_and_rebuild_is_told_what_overtook_it() {
+    let mut play = Play::new(vec![watcher("one")]);
+    play.hold_spawns = true;
+    play.ask_only(Command::Restart(at_once(everything())));
+    let exited = play.inbox.pop_front().unwrap();
+    play.step(exited);
+    play.ask_only(Command::Start(named("one")));
+    play.settle();
+    let trace = play.take();
+    assert!(trace.contains("reply 2: error 5 start of 'one' was overtaken by restart\n"), "{trace}");
+}
+
+#[test]
 fn restart_of_everything_builds_anew_from_the_files() {
     let mut play = Play::new(vec![watcher("one"), watcher("two")]);
     play.files = Ok(Config { watchers: vec![watcher("a"), watcher("two")], ..Config::default() });
@@ -443,6 +456,15 @@ fn reloads_upon_reloads_stay_bounded() {
     play.pass(200.0);
     assert_eq!(play.living("one").len(), 2);
     assert_eq!(play.replies.len(), 20);
+}
+
+#[test]
+fn comings_and_goings_are_logged_in_circus_words() {
+    let mut play = Play::new(vec![watcher("One")]);
+    play.ask(reload(Some("one"), true, false));
+    play.ask(reload(Some("one"), true, true));
+    play.ask(Command::Stop(named("one")));
+    assert_eq!(play.log, ["One started", "One reloaded", "One reloaded", "One stopped"]);
 }
 
 // ---- incr, decr, set ----
@@ -818,8 +840,10 @@ fn rm_nostop_forgets() {
     let mut play = Play::new(vec![watcher("one")]);
     play.ask(rm("one", true));
     check(&play.take(), "one remove\nreply 1: ok {}");
+    assert_eq!(play.arbiter.strays.len(), 1);
     play.die(101, 0);
     check(&play.take(), "");
+    assert!(play.arbiter.strays.is_empty(), "nothing is remembered of a stray that ended");
     play.ask(Command::Quit { waiting: false });
     check(&play.take(), "reply 2: ok {}\nexit 0");
 }

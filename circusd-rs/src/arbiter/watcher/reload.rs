@@ -7,7 +7,7 @@ use circus_protocol::event::EventKind;
 use circus_protocol::number::Signal;
 
 use super::{Ctx, Phase, Reload, Style, Watcher};
-use crate::arbiter::effect::{Effect, Reach};
+use crate::arbiter::effect::{Effect, LogLevel, Reach};
 use crate::arbiter::id::Key;
 use crate::arbiter::process::{Process, Why};
 
@@ -44,6 +44,7 @@ impl Watcher {
     fn end_reload(&mut self, ctx: &mut Ctx<'_>) -> bool {
         self.reload = None;
         self.publish(EventKind::Reload, ctx);
+        self.log(LogLevel::Info, format!("{} reloaded", self.config.name), ctx);
         true
     }
 
