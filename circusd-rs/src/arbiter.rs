@@ -21,6 +21,7 @@ pub mod id;
 
 pub mod effect;
 pub mod input;
+pub mod roster;
 pub mod time;
 
 mod adopt;

@@ -10,6 +10,7 @@
 //! what takes time is somebody else's task and comes back as an input. Its mailbox is small: the host
 //! waits for room without holding a process up, and requests wait in the transport.
 
+mod feed;
 mod log;
 mod pidfile;
 mod setup;
@@ -34,11 +35,14 @@ use crate::cli::Arguments;
 use crate::config::Config;
 use crate::endpoint::control::Control;
 use crate::endpoint::events::Events;
+use crate::endpoint::stats::Stats;
 use crate::host::clock::Clock;
 use crate::host::files::Source;
 use crate::host::interrupt::Interrupts;
 use crate::host::reset::recover;
 use crate::host::runner::{LoopEffect, Orphans, Runner, adopt_orphans};
+use crate::host::sample::feed::Feed;
+use feed::Desk;
 use setup::{Bound, Prepared, SetupError};
 
 /// What the host may have ready for the loop; more waits on the host's side.
@@ -76,7 +80,7 @@ async fn serve(prepared: Prepared) -> Result<ExitCode, SetupError> {
     tracing::info!("Registering signals...");
     let interrupts = Interrupts::install().map_err(SetupError::Runtime)?;
     tracing::info!("Starting master on pid {}", std::process::id());
-    let Bound { control, events, discovery, addresses } = setup::bind(&config.circus).await?;
+    let Bound { control, events, stats, discovery, addresses } = setup::bind(&config.circus).await?;
     tracing::info!("sockets started");
 
     let (inputs, mailbox) = mpsc::channel(MAILBOX);
@@ -87,6 +91,10 @@ async fn serve(prepared: Prepared) -> Result<ExitCode, SetupError> {
     if let Some(discovery) = discovery {
         tasks.spawn(discovery.answer());
     }
+    let desk = match stats {
+        Some(stats) => Some(open_feed(stats, &mut tasks)?),
+        None => None,
+    };
     let clock = Clock::start();
     let arbiter = Arbiter::new(seed(&clock), facts());
     let mut daemon = Daemon {
@@ -98,6 +106,7 @@ async fn serve(prepared: Prepared) -> Result<ExitCode, SetupError> {
         inputs,
         mailbox,
         tasks,
+        desk,
         source,
         addresses,
         exit: None,
@@ -112,6 +121,13 @@ async fn serve(prepared: Prepared) -> Result<ExitCode, SetupError> {
     tracing::info!("Arbiter exiting");
     drop(pidfile);
     Ok(ExitCode::from(code))
+}
+
+fn open_feed(stats: Stats, tasks: &mut JoinSet<()>) -> Result<Desk, SetupError> {
+    let sampler = Feed::start().map_err(SetupError::Runtime)?;
+    let (desk, publishing) = feed::start(stats, sampler);
+    tasks.spawn(publishing);
+    Ok(desk)
 }
 
 /// Not secret: it spreads ages and pauses, nothing else.
@@ -140,6 +156,8 @@ struct Daemon {
     mailbox: mpsc::Receiver<Input>,
     /// Tasks that should never end.
     tasks: JoinSet<()>,
+    /// Where rosters are left for the stats feed, if there is one.
+    desk: Option<Desk>,
     source: Source,
     addresses: setup::Addresses,
     /// Set by the effect that ends the loop.
@@ -151,6 +169,8 @@ enum Wake {
     Request(Incoming),
     Input(Input),
     Deadline,
+    /// The stats feed could use a fresh roster.
+    Roster,
     TaskEnded(Result<(), tokio::task::JoinError>),
 }
 
@@ -169,6 +189,7 @@ impl Daemon {
                 Wake::Input(Input::Config(config)) => self.configured(config.map(|config| *config)),
                 Wake::Input(input) => self.step(input),
                 Wake::Deadline => self.step(Input::Tick),
+                Wake::Roster => self.desk.iter().for_each(|desk| desk.leave(self.arbiter.roster())),
                 Wake::TaskEnded(Ok(())) => tracing::error!("bug: a task of the daemon ended"),
                 Wake::TaskEnded(Err(error)) => tracing::error!("bug: a task of the daemon failed: {error}"),
             }
@@ -183,12 +204,19 @@ impl Daemon {
                 None => std::future::pending().await,
             }
         };
+        let roster = async {
+            match &mut self.desk {
+                Some(desk) => desk.due().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             message = self.control.next() => Wake::Request(message),
             // Never closed: the loop itself holds a sender.
             Some(input) = self.mailbox.recv() => Wake::Input(input),
             Some(ended) = self.tasks.join_next() => Wake::TaskEnded(ended),
             () = timer => Wake::Deadline,
+            () = roster => Wake::Roster,
         }
     }
 

@@ -8,6 +8,7 @@ mod lifecycle;
 mod listing;
 mod options;
 mod processes;
+mod stats;
 mod watchers;
 mod wire;
 

@@ -151,7 +151,7 @@ impl Reader<'_> {
             loglevel: self.text("loglevel"),
             logoutput: self.text("logoutput"),
         };
-        self.without_effect(statsd);
+        self.without_effect();
         global
     }
 
@@ -191,12 +191,12 @@ impl Reader<'_> {
         self.typed("umask", read, "is not an octal umask up to 777")
     }
 
-    fn without_effect(&mut self, statsd: bool) {
+    fn without_effect(&mut self) {
         let httpd = self.bool("httpd");
         let loggerconfig = self
             .text("loggerconfig")
             .is_some_and(|config| !config.is_empty() && !config.eq_ignore_ascii_case("default"));
-        let asked = [("httpd", httpd), ("loggerconfig", loggerconfig), ("statsd", statsd)];
+        let asked = [("httpd", httpd), ("loggerconfig", loggerconfig)];
         for (key, _) in asked.iter().filter(|(_, asked)| *asked) {
             let place = self.section.place();
             self.warnings.push(format!("{place}: [circus] {key} is not supported yet and has no effect"));

@@ -16,6 +16,7 @@ use crate::config::{Config, Global};
 use crate::endpoint::control::Control;
 use crate::endpoint::discovery::Discovery;
 use crate::endpoint::events::Events;
+use crate::endpoint::stats::Stats;
 use crate::host::files::Source;
 
 /// What the loop begins with.
@@ -112,6 +113,8 @@ pub(super) fn warn(warnings: &[String]) {
 pub(super) struct Bound {
     pub(super) control: Control,
     pub(super) events: Events,
+    /// `None` when no figures are to be published, or cannot be.
+    pub(super) stats: Option<Stats>,
     pub(super) discovery: Option<Discovery>,
     pub(super) addresses: Addresses,
 }
@@ -119,18 +122,19 @@ pub(super) struct Bound {
 /// What the endpoints are called in the file, and what they are.
 #[derive(Debug)]
 pub(super) struct Addresses {
-    named: [String; 2],
-    bound: [String; 2],
+    named: [String; 3],
+    bound: [String; 3],
 }
 
 impl Addresses {
     /// Puts what is bound in place of what was named.
     pub(super) fn settle(&self, circus: &mut Global) {
-        let [named_control, named_events] = &self.named;
-        let [control, events] = &self.bound;
+        let [named_control, named_events, named_stats] = &self.named;
+        let [control, events, stats] = &self.bound;
         for (endpoint, named, bound) in [
             (&mut circus.endpoint, named_control, control),
             (&mut circus.pubsub_endpoint, named_events, events),
+            (&mut circus.stats_endpoint, named_stats, stats),
         ] {
             if endpoint == named {
                 endpoint.clone_from(bound);
@@ -141,32 +145,52 @@ impl Addresses {
 
 /// Binds everything, in circus' order.
 pub(super) async fn bind(circus: &Global) -> Result<Bound, SetupError> {
-    let [control, events] = check_endpoints(circus)?;
+    let [control, events, stats] = check_endpoints(circus)?;
     let events = Events::bind(&events).await;
     let events = events.map_err(|source| SetupError::Bind { key: "pubsub_endpoint", source })?;
     let control =
         Control::bind(&control).await.map_err(|source| SetupError::Bind { key: "endpoint", source })?;
     own(circus, control.bound())?;
-    let named = [circus.endpoint.clone(), circus.pubsub_endpoint.clone()];
-    let [named_control, named_events] = &named;
-    let bound = [settled(named_control, control.bound()), settled(named_events, events.bound())];
+    let stats = if circus.statsd { publish_figures(&stats).await } else { None };
+    let named = [circus.endpoint.clone(), circus.pubsub_endpoint.clone(), circus.stats_endpoint.clone()];
+    let [named_control, named_events, named_stats] = &named;
+    let bound = [
+        settled(named_control, control.bound()),
+        settled(named_events, events.bound()),
+        settled(named_stats, stats.as_ref().and_then(Stats::bound)),
+    ];
     tracing::info!("endpoint {}, pubsub_endpoint {}", bound[0], bound[1]);
     let discovery = match &circus.multicast_endpoint {
         Some(group) => discover(group, &bound[0])?,
         None => None,
     };
-    Ok(Bound { control, events, discovery, addresses: Addresses { named, bound } })
+    Ok(Bound { control, events, stats, discovery, addresses: Addresses { named, bound } })
+}
+
+/// A taken stats endpoint costs the figures, not the supervision: in stock it is a process of its own
+/// that fails.
+async fn publish_figures(endpoint: &Endpoint) -> Option<Stats> {
+    Stats::bind(endpoint, std::process::id())
+        .await
+        .inspect_err(|error| {
+            tracing::error!("Could not bind stats_endpoint: {error}; no figures are published");
+        })
+        .ok()
 }
 
 fn endpoint(key: &'static str, text: &str) -> Result<Endpoint, SetupError> {
     text.parse().map_err(|source| SetupError::Endpoint { key, source })
 }
 
-fn check_endpoints(circus: &Global) -> Result<[Endpoint; 2], SetupError> {
+fn check_endpoints(circus: &Global) -> Result<[Endpoint; 3], SetupError> {
     if let Some(group) = &circus.multicast_endpoint {
         endpoint("multicast_endpoint", group)?;
     }
-    Ok([endpoint("endpoint", &circus.endpoint)?, endpoint("pubsub_endpoint", &circus.pubsub_endpoint)?])
+    Ok([
+        endpoint("endpoint", &circus.endpoint)?,
+        endpoint("pubsub_endpoint", &circus.pubsub_endpoint)?,
+        endpoint("stats_endpoint", &circus.stats_endpoint)?,
+    ])
 }
 
 /// The author's own words, unless a port was left to the system.

@@ -7,6 +7,8 @@
 //! CPU percentages are since this thread's previous look at the same process. It refuses to know
 //! watchers, worker ids and start times; the arbiter puts those in.
 
+pub mod feed;
+
 pub(crate) mod figures;
 
 use std::collections::HashMap;
@@ -14,6 +16,8 @@ use std::io;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use circus_protocol::number::Pid;
+use circus_protocol::stat::ProcessFigures;
 use serde_json::{Map, Value};
 use sysinfo::{MemoryRefreshKind, RefreshKind, System};
 use tokio::sync::mpsc;
@@ -89,16 +93,16 @@ impl Sampler {
         for target in targets {
             answers.push(match target {
                 SampleTarget::Daemon => Entry::read(std::process::id().cast_signed())
-                    .map(|entry| self.object(&entry, now, wall, Vec::new())),
+                    .map(|entry| self.figures(&entry, now, wall, Vec::new()).to_map()),
                 SampleTarget::Process(pid) => all
                     .get(pid.get())
                     .filter(|entry| entry.state != b'Z' && entry.state != b'X')
                     .map(|entry| {
                         let children = all
                             .children(entry.pid)
-                            .map(|child| Value::Object(self.object(child, now, wall, Vec::new())))
+                            .map(|child| self.figures(child, now, wall, Vec::new()))
                             .collect();
-                        self.object(entry, now, wall, children)
+                        self.figures(entry, now, wall, children).to_map()
                     }),
             });
         }
@@ -106,9 +110,26 @@ impl Sampler {
         answers
     }
 
-    fn object(&mut self, entry: &Entry, now: Instant, wall: f64, children: Vec<Value>) -> Map<String, Value> {
+    /// The figures of these and of nobody else, children left out: no look at the whole machine.
+    pub(crate) fn each(&mut self, pids: &[Pid]) -> Vec<ProcessFigures> {
+        let now = clock::monotonic();
+        let wall = clock::wall();
+        let entries = pids.iter().filter_map(|pid| Entry::read(pid.get()));
+        let living: Vec<Entry> = entries.filter(|entry| entry.state != b'Z' && entry.state != b'X').collect();
+        let figures = living.iter().map(|entry| self.figures(entry, now, wall, Vec::new())).collect();
+        self.seen.retain(|_, seen| now.duration_since(seen.at) < FORGET);
+        figures
+    }
+
+    fn figures(
+        &mut self,
+        entry: &Entry,
+        now: Instant,
+        wall: f64,
+        children: Vec<ProcessFigures>,
+    ) -> ProcessFigures {
         let cpu = self.percent(entry, now);
-        Sight::read(entry, &mut self.machine).object(entry, &self.machine, cpu, wall, children)
+        Sight::read(entry, &mut self.machine).figures(entry, &self.machine, cpu, wall, children)
     }
 
     /// Percent of one CPU since the last look, 0 at the first.
@@ -133,8 +154,6 @@ impl Sampler {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
-
-    use circus_protocol::number::Pid;
 
     use super::*;
 

@@ -96,6 +96,15 @@ impl Publisher {
         self.wanted.borrow().matches(topic)
     }
 
+    /// Whether anybody subscribed to anything. False only when surely nobody did.
+    #[must_use]
+    pub fn is_heard(&self) -> bool {
+        match &*self.wanted.borrow() {
+            Wanted::Prefixes(prefixes) => !prefixes.is_empty(),
+            Wanted::Anything => true,
+        }
+    }
+
     /// Publishes a message whose first frame is the topic; never waits.
     pub fn publish(&self, frames: Vec<Bytes>) {
         let Some(topic) = frames.first() else { return };

@@ -4,13 +4,10 @@ use std::collections::HashMap;
 use std::fs;
 use std::io;
 
+use circus_protocol::stat::{Nice, ProcessFigures, UNAVAILABLE, memory_text};
 use nix::unistd::{SysconfVar, Uid, User, sysconf};
-use serde_json::{Map, Number, Value};
 
 use crate::host::tree::Entry;
-
-/// What circus prints for what cannot be known.
-const UNKNOWN: &str = "N/A";
 
 /// Names remembered; a machine has fewer users who run processes.
 const NAMES: usize = 1024;
@@ -68,59 +65,42 @@ impl Sight {
         Self { user: uid.map(|uid| machine.user(uid)), program: program(&words) }
     }
 
-    /// The object, with `age` since the process' creation.
-    pub(crate) fn object(
+    /// The figures, with `age` since the process' creation.
+    pub(crate) fn figures(
         self,
         entry: &Entry,
         machine: &Machine,
         cpu: f64,
         wall: f64,
-        children: Vec<Value>,
-    ) -> Map<String, Value> {
+        children: Vec<ProcessFigures>,
+    ) -> ProcessFigures {
         let resident = entry.resident * machine.page;
         let created = rounded(machine.boot + entry.start as f64 / machine.ticks, 2);
         let share = if machine.memory == 0 { 0.0 } else { resident as f64 / machine.memory as f64 * 100.0 };
         let ticks = entry.times.iter().sum::<u64>() + entry.io_wait;
-        let unknown = || UNKNOWN.to_owned();
-        let mut object = Map::new();
-        let mut put = |key: &str, value: Value| drop(object.insert(key.to_owned(), value));
-        put("mem_info1", size(resident).into());
-        put("mem_info2", size(entry.virtual_size).into());
-        put("cpu", number(cpu));
-        put("mem", number(rounded(share, 3)));
-        put("ctime", clock_text(ticks as f64 / machine.ticks).into());
-        put("pid", entry.pid.into());
-        put("username", self.user.unwrap_or_else(unknown).into());
-        put("nice", entry.nice.into());
-        put("create_time", number(created));
-        put("age", number(wall - created));
-        put("cmdline", self.program.unwrap_or_else(unknown).into());
-        put("children", Value::Array(children));
-        object
+        let unknown = || UNAVAILABLE.to_owned();
+        ProcessFigures {
+            mem_info1: memory_text(resident),
+            mem_info2: memory_text(entry.virtual_size),
+            cpu: Some(cpu),
+            mem: Some(rounded(share, 3)),
+            ctime: clock_text(ticks as f64 / machine.ticks),
+            pid: entry.pid.into(),
+            username: self.user.unwrap_or_else(unknown),
+            nice: Nice::Value(entry.nice),
+            create_time: Some(created),
+            age: Some(wall - created),
+            cmdline: self.program.unwrap_or_else(unknown),
+            children,
+            started: None,
+            wid: None,
+        }
     }
-}
-
-fn number(value: f64) -> Value {
-    Number::from_f64(value).map_or(Value::Null, Value::Number)
 }
 
 pub(crate) fn rounded(value: f64, digits: i32) -> f64 {
     let factor = 10_f64.powi(digits);
     (value * factor).round() / factor
-}
-
-/// Bytes as circus prints them: two decimals and a letter, whole below 1024.
-fn size(bytes: u64) -> String {
-    let mut value = bytes as f64;
-    let mut letter = None;
-    for next in "KMGTPEZY".chars() {
-        if value < 1024.0 {
-            break;
-        }
-        value /= 1024.0;
-        letter = Some(next);
-    }
-    letter.map_or_else(|| format!("{bytes}B"), |letter| format!("{value:.2}{letter}"))
 }
 
 /// Seconds as circus prints them: minutes modulo 60, and the first two digits of the microseconds
@@ -179,12 +159,6 @@ fn first_word(text: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sizes_are_printed_as_stock_does() {
-        let shown = [0, 1023, 1024, 1_793_065, 5 << 30].map(size);
-        assert_eq!(shown, ["0B", "1023B", "1.00K", "1.71M", "5.00G"]);
-    }
 
     #[test]
     fn times_are_printed_with_stocks_quirk() {
