@@ -19,15 +19,15 @@ mod undo;
 
 use std::collections::HashMap;
 use std::ffi::OsString;
-use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use circus_protocol::service::{
     KeptItem, ResetItem, ResetJob, ResetOutcome, ResetTask, ServiceReset, check_root, plan_reset,
 };
+use nix::errno::Errno;
 use nix::sys::stat::fstat;
-use nix::unistd::geteuid;
+use nix::unistd::{ftruncate, geteuid};
 
 use super::walk::{self, WalkError};
 use aside::{Aside, Record};
@@ -260,20 +260,21 @@ fn settle(job: &ResetJob, moved: Moved, outcome: &mut ResetOutcome, problems: &m
 fn empty_files(work: &Work<'_>, problems: &mut Vec<String>) {
     let Some((root, _)) = &work.dir else { return };
     for piece in &work.scan.truncates {
-        if let Err(reason) = empty_file(root, &piece.parts) {
-            problems.push(format!("{:?}: {reason}", piece.item.path));
+        match empty_file(root, &piece.parts) {
+            // Rotated away since it was seen.
+            Ok(()) | Err(Errno::ENOENT) => {}
+            Err(errno) => problems.push(format!("{:?}: {}", piece.item.path, words(errno))),
         }
     }
 }
 
-fn empty_file(root: &OwnedFd, parts: &[OsString]) -> Result<(), String> {
+fn empty_file(root: &OwnedFd, parts: &[OsString]) -> Result<(), Errno> {
     let Some((name, parents)) = parts.split_last() else { return Ok(()) };
-    let mut dir = root.try_clone().map_err(|error| error.to_string())?;
+    let mut dir = root.try_clone().map_err(|_| Errno::EMFILE)?;
     for parent in parents {
-        dir = tree::open_dir(&dir, parent).map_err(words)?;
+        dir = tree::open_dir(&dir, parent)?;
     }
-    let file = File::from(scan::open_truncate(&dir, name).map_err(words)?);
-    file.set_len(0).map_err(|error| error.to_string())
+    ftruncate(scan::open_truncate(&dir, name)?, 0)
 }
 
 /// Owner and mode of the required directories and of those they are in, as they are now.
@@ -303,7 +304,7 @@ fn require(work: &Work<'_>, likenesses: &HashMap<Vec<OsString>, Likeness>, probl
         let made = tree::ensure(root, &parts, |parts| likenesses.get(parts).copied());
         // A link in its place is the operator's way to have the directory elsewhere.
         match made {
-            Ok(_) | Err(nix::errno::Errno::ELOOP | nix::errno::Errno::ENOTDIR) => {}
+            Ok(_) | Err(Errno::ELOOP | Errno::ENOTDIR) => {}
             Err(errno) => {
                 let path: PathBuf = path.iter().chain(parts.iter().map(OsString::as_os_str)).collect();
                 problems.push(format!("{path:?}: is required, but {}", words(errno)));

@@ -1,5 +1,6 @@
 //! Looks below a root what a rule is about, without touching anything: what would go, what would be
-//! emptied, what stays and why, and what makes the whole reset impossible.
+//! emptied, what stays and why, and what makes the whole reset impossible. What vanishes while it
+//! looks was never there.
 
 use std::ffi::{OsStr, OsString};
 use std::os::fd::OwnedFd;
@@ -49,8 +50,13 @@ pub(super) fn scan(rule: &ResetRule, root: &Path, dir: &OwnedFd) -> Scan {
 pub(super) fn open_truncate(dir: &OwnedFd, name: &OsStr) -> Result<OwnedFd, Errno> {
     let fd = tree::open_here(dir, name, OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY)?;
     let stat = nix::sys::stat::fstat(&fd)?;
-    // Under another name it may be anybody's file, outside of the root.
-    if is(&stat, SFlag::S_IFREG) && stat.st_nlink == 1 { Ok(fd) } else { Err(Errno::EMLINK) }
+    match stat.st_nlink {
+        1 if is(&stat, SFlag::S_IFREG) => Ok(fd),
+        // Removed while it was opened.
+        0 => Err(Errno::ENOENT),
+        // Under another name it may be anybody's file, outside of the root.
+        _ => Err(Errno::EMLINK),
+    }
 }
 
 impl Scanner<'_> {
@@ -64,6 +70,7 @@ impl Scanner<'_> {
         }
         let names = match tree::names(dir) {
             Ok(names) => names,
+            Err(Errno::ENOENT) => return,
             Err(errno) => return self.problem(parts, &words(errno)),
         };
         for name in names {
@@ -96,6 +103,9 @@ impl Scanner<'_> {
             self.problem(&trail, &words(errno));
         }
         let tree::Measure { bytes, entries, modified } = measure;
+        if entries == 0 {
+            return;
+        }
         let item = ResetItem { path: self.path(parts), bytes, entries, modified };
         self.found.moves.push(Piece { parts: parts.clone(), item });
     }
@@ -118,6 +128,7 @@ impl Scanner<'_> {
         let stat = match tree::peek(dir, name) {
             Ok(stat) => stat,
             Err(Errno::EXDEV) => return self.keep(parts, "something else is mounted there"),
+            Err(Errno::ENOENT) => return,
             Err(errno) => return self.problem(parts, &words(errno)),
         };
         if is(&stat, SFlag::S_IFLNK) {
@@ -126,7 +137,7 @@ impl Scanner<'_> {
         if !is(&stat, SFlag::S_IFREG) {
             return self.keep(parts, "only files can be emptied");
         }
-        if stat.st_nlink != 1 {
+        if stat.st_nlink > 1 {
             return self.keep(parts, "it has another name, perhaps outside of the root");
         }
         match open_truncate(dir, name) {
@@ -134,6 +145,7 @@ impl Scanner<'_> {
                 let item = self.item(parts, &stat);
                 self.found.truncates.push(Piece { parts: parts.to_vec(), item });
             }
+            Err(Errno::ENOENT) => {}
             Err(errno) => self.problem(parts, &words(errno)),
         }
     }
@@ -149,11 +161,13 @@ impl Scanner<'_> {
         match tree::peek(dir, name) {
             Ok(stat) if is(&stat, SFlag::S_IFDIR) => match tree::open_dir(dir, name) {
                 Ok(inner) => return Some(inner),
+                Err(Errno::ENOENT) => {}
                 Err(errno) => self.problem(parts, &words(errno)),
             },
             Ok(stat) if is(&stat, SFlag::S_IFLNK) => self.keep(parts, "a link is not followed"),
             Ok(_) => {}
             Err(Errno::EXDEV) => self.keep(parts, "something else is mounted there"),
+            Err(Errno::ENOENT) => {}
             Err(errno) => self.problem(parts, &words(errno)),
         }
         None

@@ -317,9 +317,9 @@ fn an_unreadable_directory_stops_everything_or_nothing() {
 /// `/proc` is a mount on every Linux; looking is all that happens here.
 #[test]
 fn a_mount_is_not_entered() {
-    let slash = || OwnedFd::from(File::open("/").expect("open"));
-    assert_eq!(tree::open_dir(slash(), OsStr::new("proc")).expect_err("mount"), nix::errno::Errno::EXDEV);
-    assert_eq!(tree::peek(slash(), OsStr::new("proc")).expect_err("mount"), nix::errno::Errno::EXDEV);
+    let slash = || OwnedFd::from(fs::File::open("/").expect("open"));
+    assert_eq!(tree::open_dir(slash(), OsStr::new("proc")).expect_err("mount"), Errno::EXDEV);
+    assert_eq!(tree::peek(slash(), OsStr::new("proc")).expect_err("mount"), Errno::EXDEV);
     let look = |patterns: &str| {
         let world = world(&format!("[reset:a:data]\nroot = DIR/data\n{patterns}\n"));
         let rule = world.job.services.services[0].resets[0].clone();
@@ -363,7 +363,7 @@ fn only_one_reset_at_a_time() {
     world.write("data/x", "1");
     let aside = world.path("data").join(PLACE_ASIDE);
     fs::DirBuilder::new().mode(0o700).create(&aside).expect("directory");
-    let lock = File::open(&aside).expect("open");
+    let lock = fs::File::open(&aside).expect("open");
     lock.lock().expect("lock");
     assert!(world.problems()[0].contains("another reset is at work"));
     assert!(world.path("data/x").exists());
@@ -582,4 +582,34 @@ proptest! {
         prop_assert_eq!(world.tree("data"), before);
         prop_assert_eq!(fs::metadata(world.path("data")).expect("data").ino(), inode);
     }
+}
+
+/// A dry run is allowed while the service runs, and a reset meets logs that are rotated.
+#[test]
+fn what_vanishes_while_it_is_looked_at_is_no_problem() {
+    let mut world = world(
+        "[reset:a:data]\nroot = DIR/data\ndelete = db, */deep\nkeep = db/lock\n[reset:a:log]\nroot = DIR/log\ntruncate = */*.log\n",
+    );
+    world.job.dry_run = true;
+    world.write("log/keep", "");
+    let (data, log) = (world.path("data"), world.path("log"));
+    let over = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(std::sync::atomic::Ordering::Relaxed) {
+                for outer in [data.join("db/a"), data.join("x/deep"), log.join("b")] {
+                    let _ = fs::create_dir_all(&outer);
+                    for number in 0..20 {
+                        let _ = fs::write(outer.join(format!("{number}.log")), "x");
+                    }
+                    let _ = fs::remove_dir_all(&outer);
+                }
+                let _ = fs::remove_dir_all(data.join("db"));
+                let _ = fs::remove_dir(data.join("x"));
+            }
+        });
+        let problems: Vec<_> = (0..300).filter_map(|_| reset(&world.job).err()).collect();
+        over.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert_eq!(problems, []);
+    });
 }

@@ -104,7 +104,8 @@ pub(super) fn names(dir: impl AsFd) -> Result<Vec<OsString>, Errno> {
     Ok(names)
 }
 
-/// Measures what `name` is, with everything below. `fault` gets what cannot be looked into or must
+/// Measures what `name` is, with everything below. What vanishes meanwhile counts for nothing: a
+/// database that is only looked at goes on working. `fault` gets what cannot be looked into or must
 /// not be touched, with the names that lead there.
 pub(super) fn measure(
     dir: &OwnedFd,
@@ -125,6 +126,7 @@ pub(super) fn measure(
                 measure_below(dir, name, trail, fault, &mut sum);
             }
         }
+        Err(Errno::ENOENT) => {}
         Err(errno) => fault(trail, errno),
     }
     trail.pop();
@@ -143,6 +145,7 @@ fn measure_below(
     }
     let below = match open_dir(dir, name).and_then(|inner| names(&inner).map(|names| (inner, names))) {
         Ok(below) => below,
+        Err(Errno::ENOENT) => return,
         Err(errno) => return fault(trail, errno),
     };
     for child in below.1 {
