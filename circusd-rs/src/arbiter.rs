@@ -92,6 +92,7 @@ pub struct Arbiter {
     /// What each `ReadConfig` under way is for, in order.
     readings: VecDeque<Reading>,
     jobs: BTreeMap<JobId, deliver::Job>,
+    desk: services::Desk,
     samples: BTreeMap<SampleTag, answer::Question>,
     ending: Ending,
     /// How many watchers are not down.
@@ -174,6 +175,7 @@ impl Arbiter {
             operations: Operations::default(),
             readings: VecDeque::new(),
             jobs: BTreeMap::new(),
+            desk: services::Desk::default(),
             samples: BTreeMap::new(),
             ending: Ending::No,
             up: 0,

@@ -2,7 +2,10 @@
 //!
 //! Planning is `protocol::service`'s and writing is the host's; here is only who runs and who waits.
 //! While a job is under way the watchers of its services do not start: a start is remembered and
-//! follows when the host is done.
+//! follows when the host is done. Jobs that write are done one after the other, so that two
+//! memberships never mix in the files of one node; those that only look (`dry_run`) go past them.
+
+use std::collections::VecDeque;
 
 use circus_protocol::command::{Configure, Reset, Selection};
 use circus_protocol::reply::{Refusal, Reply};
@@ -33,6 +36,16 @@ enum Files {
     Reset(Option<Box<ResetJob>>),
 }
 
+/// How many jobs may wait for the one at work; each may hold the templates that came with it.
+const MOST_WAITING: usize = 32;
+
+/// The jobs that write.
+#[derive(Debug, Default)]
+pub(super) struct Desk {
+    at_work: Option<JobId>,
+    waiting: VecDeque<(JobId, Effect)>,
+}
+
 impl Arbiter {
     pub(super) fn configure(
         &mut self,
@@ -50,6 +63,7 @@ impl Arbiter {
         if let Some(unknown) = command.services.iter().flatten().find(|name| !self.is_service(name)) {
             return Err(Refusal::Message(format!("service {unknown} not found")));
         }
+        self.refuse_while_crowded()?;
         let running: Vec<String> = names.iter().filter(|name| self.runs(name)).cloned().collect();
         let idle: Vec<String> = names.iter().filter(|name| !self.runs(name)).cloned().collect();
         let held = if command.dry_run { Vec::new() } else { self.hold(&idle, work) };
@@ -64,7 +78,7 @@ impl Arbiter {
             running,
             dry_run: command.dry_run,
         };
-        work.out.push(Effect::Configure { job, work: Box::new(work_order) });
+        self.write(job, Effect::Configure { job, work: Box::new(work_order) }, command.dry_run, work);
         Ok(())
     }
 
@@ -127,6 +141,7 @@ impl Arbiter {
     ) -> Result<(), Refusal> {
         self.refuse_while_ending()?;
         let names = self.reset_names(command)?;
+        self.refuse_while_crowded()?;
         let running: Vec<String> = names.iter().filter(|name| self.runs(name)).cloned().collect();
         if !command.dry_run && !command.stop && !running.is_empty() {
             let names = running.join(", ");
@@ -178,7 +193,8 @@ impl Arbiter {
         match self.jobs.get_mut(&job) {
             Some(Job::Service(ServiceJob { work: Files::Reset(order), .. })) => {
                 if let Some(order) = order.take() {
-                    work.out.push(Effect::Reset { job, work: order });
+                    let dry_run = order.dry_run;
+                    self.write(job, Effect::Reset { job, work: order }, dry_run, work);
                 }
             }
             Some(Job::Service(ServiceJob { work: Files::Configure(_), .. }) | Job::Deliver { .. }) | None => {
@@ -228,7 +244,35 @@ impl Arbiter {
         ids
     }
 
+    fn refuse_while_crowded(&self) -> Result<(), Refusal> {
+        if self.desk.waiting.len() < MOST_WAITING {
+            return Ok(());
+        }
+        Err(Refusal::Conflict(format!("{MOST_WAITING} jobs on files are waiting already; try again later")))
+    }
+
+    /// Now, or when those before it are done.
+    fn write(&mut self, job: JobId, effect: Effect, dry_run: bool, work: &mut Work) {
+        if dry_run {
+            work.out.push(effect);
+        } else if self.desk.at_work.is_some() {
+            self.desk.waiting.push_back((job, effect));
+        } else {
+            self.desk.at_work = Some(job);
+            work.out.push(effect);
+        }
+    }
+
+    fn write_next(&mut self, done: JobId, work: &mut Work) {
+        if self.desk.at_work == Some(done) {
+            let next = self.desk.waiting.pop_front();
+            self.desk.at_work = next.as_ref().map(|(job, _)| *job);
+            work.out.extend(next.map(|(_, effect)| effect));
+        }
+    }
+
     fn finish_job(&mut self, job: JobId, work: &mut Work) -> Option<ServiceJob> {
+        self.write_next(job, work);
         match self.jobs.remove(&job) {
             Some(Job::Service(done)) => {
                 for id in &done.held {

@@ -165,3 +165,36 @@ fn a_reset_may_say_which_node_this_is() {
     play.ask(Command::Reset(order));
     assert!(refusal(&play.replies[&1]).to_string().contains("../etc"));
 }
+
+#[test]
+fn jobs_that_write_go_one_after_the_other_and_those_that_look_past_them() {
+    let mut play = node();
+    play.ask(Command::Stop(named("db")));
+    play.ask(Command::Configure(Box::new(configure())));
+    play.ask(Command::Configure(Box::new(configure())));
+    play.ask(reset(false));
+    assert_eq!(play.asked.len(), 1);
+    let first = asked(&mut play);
+    play.ask(Command::Configure(Box::new(Configure { dry_run: true, ..configure() })));
+    let look = asked(&mut play);
+    assert!(matches!(look, Effect::Configure { ref work, .. } if work.dry_run), "{look:?}");
+    play.asked.push(first);
+    write(&mut play, Err(vec!["no".to_owned()]));
+    assert!(play.replies.contains_key(&2) && !play.replies.contains_key(&3));
+    write(&mut play, Ok(ConfigureOutcome { files: Vec::new(), restart: Vec::new() }));
+    assert!(play.replies.contains_key(&3));
+    play.ask(Command::Start(named("db")));
+    assert!(!play.take().contains("db start"), "the reset has begun");
+    let Effect::Reset { job, .. } = asked(&mut play) else { panic!("no reset") };
+    play.input(Input::ResetDone { job, result: Ok(Box::new(ResetOutcome { services: Vec::new() })) });
+    assert!(play.take().contains("db start"));
+}
+
+#[test]
+fn only_so_many_jobs_wait() {
+    let mut play = node();
+    let last = (0..34).map(|_| play.ask(Command::Configure(Box::new(configure())))).last().unwrap();
+    let told = refusal(&play.replies[&last]).to_string();
+    assert_eq!(told, "32 jobs on files are waiting already; try again later");
+    assert_eq!(play.replies.len(), 1);
+}
