@@ -3,6 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "tests start processes")]
 
 mod clients;
+mod config;
 mod errors;
 mod lifecycle;
 mod listing;

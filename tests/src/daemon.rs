@@ -88,28 +88,32 @@ impl Daemon {
     /// `[circus]`, which the text must contain.
     #[must_use]
     pub fn start(flavor: Flavor, ini: &str) -> Self {
+        Self::start_beside(flavor, &[], ini)
+    }
+
+    /// The same with further files in its directory, in which the same words are replaced. A name
+    /// that ends in `/` is a directory.
+    #[must_use]
+    pub fn start_beside(flavor: Flavor, files: &[(&str, &str)], ini: &str) -> Self {
         let temp = tempfile::tempdir().expect("a temporary directory");
-        let dir = temp.path().to_path_buf();
-        let mut daemon = Self::start_in(flavor, ini, &dir, &fresh_address());
+        // For children of other users.
+        let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(temp.path(), open).expect("the directory is ours");
+        let (dir, address) = (temp.path().to_path_buf(), fresh_address());
+        for (name, text) in files {
+            write_below(&dir, name, &filled(text, &dir, &address));
+        }
+        let file = dir.join("circus.ini");
+        std::fs::write(&file, filled(ini, &dir, &address)).expect("the ini is written");
+        let mut daemon = Self::start_on(flavor, &file, &dir, &address);
         daemon._temp = Some(temp);
         daemon
     }
 
-    /// The same in a given directory and on a given address.
-    fn start_in(flavor: Flavor, ini: &str, dir: &Path, address: &str) -> Self {
-        let endpoints = format!(
-            "[circus]\nendpoint = tcp://{address}:5555\npubsub_endpoint = tcp://{address}:5556\n\
-             stats_endpoint_is = off\nmulticast_endpoint =\n"
-        )
-        .replace("stats_endpoint_is = off\n", "");
-        let text = ini
-            .replacen("[circus]\n", &endpoints, 1)
-            .replace("{dir}", dir.to_str().expect("a plain path"))
-            .replace("{address}", address)
-            .replace("{mischief}", built("mischief").to_str().expect("a plain path"));
-        let file = dir.join("circus.ini");
-        std::fs::write(&file, text).expect("the ini is written");
-        Self::start_on(flavor, &file, dir, address)
+    /// Writes its configuration anew, as `start` wrote the first.
+    pub fn rewrite(&self, ini: &str) {
+        std::fs::write(self.dir.join("circus.ini"), filled(ini, &self.dir, &self.address))
+            .expect("the ini is written");
     }
 
     /// A daemon on an ini as it is, in `dir`, with the address in the variable `NODE`; the ini binds
@@ -245,6 +249,27 @@ impl Drop for Daemon {
         if std::thread::panicking() {
             eprintln!("--- log of {:?} in {}\n{}", self.flavor, self.dir.display(), self.log());
         }
+    }
+}
+
+/// An ini with endpoints and paths in place.
+fn filled(ini: &str, dir: &Path, address: &str) -> String {
+    let endpoints = format!(
+        "[circus]\nendpoint = tcp://{address}:5555\npubsub_endpoint = tcp://{address}:5556\n\
+         multicast_endpoint =\n"
+    );
+    ini.replacen("[circus]\n", &endpoints, 1)
+        .replace("{dir}", dir.to_str().expect("a plain path"))
+        .replace("{address}", address)
+        .replace("{mischief}", built("mischief").to_str().expect("a plain path"))
+}
+
+fn write_below(dir: &Path, name: &str, text: &str) {
+    let path = dir.join(name);
+    let parent = if name.ends_with('/') { Some(path.as_path()) } else { path.parent() };
+    std::fs::create_dir_all(parent.expect("below a directory")).expect("a directory is made");
+    if !name.ends_with('/') {
+        std::fs::write(&path, text).expect("a file is written");
     }
 }
 

@@ -5,6 +5,7 @@
 //! itself. Everything runs on loopback; each daemon gets an address of its own in 127.0.0.0/8.
 #![expect(
     clippy::expect_used,
+    clippy::indexing_slicing,
     clippy::panic,
     clippy::disallowed_methods,
     reason = "a test that cannot go on must say so and end"

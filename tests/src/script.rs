@@ -31,8 +31,8 @@ pub struct Session {
 }
 
 impl Session {
-    fn start(flavor: Flavor, ini: &str) -> Self {
-        let daemon = Daemon::start(flavor, ini);
+    fn start(flavor: Flavor, files: &[(&str, &str)], ini: &str) -> Self {
+        let daemon = Daemon::start_beside(flavor, files, ini);
         let mut wire = Wire::connect(&daemon.endpoint(), &daemon.pubsub());
         wire.wait_for_events();
         let mut normal = Normal::default();
@@ -127,7 +127,7 @@ impl Session {
     ) -> Value {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let reply = self.wire.call(command, properties);
+            let reply = self.wire.ask(command, properties);
             if pleases(&reply) {
                 return reply;
             }
@@ -142,6 +142,12 @@ impl Session {
         self.record(format!("  {what}: {shown}"), None);
     }
 
+    /// The same, where what was found may differ as the row `tag` of `differences.md` says.
+    pub fn note_differs(&mut self, tag: &str, what: &str, value: impl std::fmt::Display) {
+        let shown = self.normal.value("", &Value::String(value.to_string()));
+        self.record(format!("  {what}: {shown}"), Some(tag));
+    }
+
     fn transcript(&self) -> String {
         self.lines.iter().map(|line| format!("{}\n", line.text)).collect()
     }
@@ -150,28 +156,59 @@ impl Session {
 /// Runs `script` against both daemons and demands the same transcript, except for tagged lines
 /// whose tag is a row of `conformance/differences.md`.
 pub fn agree(ini: &str, script: impl Fn(&mut Session)) {
+    agree_beside(&[], ini, script);
+}
+
+/// The same with further files in the daemon's directory.
+pub fn agree_beside(files: &[(&str, &str)], ini: &str, script: impl Fn(&mut Session)) {
     let listed = listed_differences();
     let [stock, ours] = [Flavor::Stock, Flavor::Ours].map(|flavor| {
-        let mut session = Session::start(flavor, ini);
+        let mut session = Session::start(flavor, files, ini);
         script(&mut session);
         session.lines
     });
-    let mut report = String::new();
-    for index in 0..stock.len().max(ours.len()) {
-        let (left, right) = (stock.get(index), ours.get(index));
-        if let Some(tag) = left.and_then(|line| line.tag.as_deref()) {
-            assert!(listed.contains(tag), "{tag} is no row of differences.md");
-            continue;
-        }
-        let (left, right) = (left.map(|line| line.text.as_str()), right.map(|line| line.text.as_str()));
-        if left == right {
-            report += &format!("  {}\n", left.unwrap_or_default());
-        } else {
-            report += &format!("- {}\n+ {}\n", left.unwrap_or("(nothing)"), right.unwrap_or("(nothing)"));
-        }
-    }
+    let report = compare(&stock, &ours, &listed);
     let differs = report.lines().any(|line| line.starts_with(['-', '+']));
     assert!(!differs, "circusd-rs (+) differs from stock circusd (-):\n{report}");
+}
+
+/// Both transcripts in one, what only one of them has marked: the longest common subsequence, so that
+/// one line too many does not hide what else differs.
+fn compare(stock: &[Line], ours: &[Line], listed: &BTreeSet<String>) -> String {
+    let alike = |left: &Line, right: &Line| match (&left.tag, &right.tag) {
+        (Some(tag), Some(other)) => {
+            assert!(listed.contains(tag), "{tag} is no row of differences.md");
+            tag == other
+        }
+        (None, None) => left.text == right.text,
+        (Some(_), None) | (None, Some(_)) => false,
+    };
+    // The length of the best match of what is left of both, from the ends.
+    let mut best = vec![vec![0_usize; ours.len() + 1]; stock.len() + 1];
+    for (i, left) in stock.iter().enumerate().rev() {
+        for (j, right) in ours.iter().enumerate().rev() {
+            best[i][j] =
+                if alike(left, right) { best[i + 1][j + 1] + 1 } else { best[i + 1][j].max(best[i][j + 1]) };
+        }
+    }
+    let (mut i, mut j, mut report) = (0, 0, String::new());
+    loop {
+        match (stock.get(i), ours.get(j)) {
+            (None, None) => return report,
+            (Some(left), Some(right)) if alike(left, right) => {
+                report += &format!("  {}\n", left.text);
+                (i, j) = (i + 1, j + 1);
+            }
+            (Some(left), right) if right.is_none() || best[i + 1][j] >= best[i][j + 1] => {
+                report += &format!("- {}\n", left.text);
+                i += 1;
+            }
+            (_, right) => {
+                report += &format!("+ {}\n", right.map(|line| line.text.as_str()).unwrap_or_default());
+                j += 1;
+            }
+        }
+    }
 }
 
 /// The ids in the first column of `differences.md`.

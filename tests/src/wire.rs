@@ -54,10 +54,19 @@ impl Wire {
     /// Stock refuses a command while its periodic check holds the daemon-wide lock; as every client
     /// of stock must, this tries again then.
     pub fn call(&mut self, command: &str, properties: &Value) -> Value {
-        let deadline = std::time::Instant::now() + PATIENCE;
         self.next_id += 1;
+        self.call_as(&format!("c{}", self.next_id), command, properties)
+    }
+
+    /// The same with an id that does not count, for calls whose number depends on timing.
+    pub fn ask(&mut self, command: &str, properties: &Value) -> Value {
+        self.call_as("asked", command, properties)
+    }
+
+    fn call_as(&mut self, id: &str, command: &str, properties: &Value) -> Value {
+        let deadline = std::time::Instant::now() + PATIENCE;
         loop {
-            let reply = self.call_once(command, properties);
+            let reply = self.call_once(id, command, properties);
             let reason = reply.get("reason").and_then(Value::as_str).unwrap_or_default();
             let again =
                 reason.starts_with("arbiter is already running") && std::time::Instant::now() < deadline;
@@ -68,15 +77,14 @@ impl Wire {
         }
     }
 
-    fn call_once(&mut self, command: &str, properties: &Value) -> Value {
-        let id = format!("c{}", self.next_id);
+    fn call_once(&mut self, id: &str, command: &str, properties: &Value) -> Value {
         let request = json!({"id": id, "command": command, "properties": properties});
         self.send(request.to_string().as_bytes());
         loop {
             let reply = self
                 .reply_within(PATIENCE)
                 .unwrap_or_else(|| panic!("no reply to {request} within {PATIENCE:?}"));
-            if reply.get("id") == Some(&Value::String(id.clone())) {
+            if reply.get("id").and_then(Value::as_str) == Some(id) {
                 return reply;
             }
         }
