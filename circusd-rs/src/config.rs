@@ -6,11 +6,13 @@
 
 pub mod diff;
 pub mod expand;
+pub mod facility;
 pub mod option;
 pub mod pattern;
 pub mod resolve;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 use circus_protocol::name::WatcherName;
@@ -103,10 +105,10 @@ pub struct WatcherConfig {
     pub warmup_delay: f64,
     /// Resolved directory.
     pub working_dir: String,
-    /// User number or name as configured.
-    pub uid: Option<String>,
-    /// Group number or name as configured.
-    pub gid: Option<String>,
+    /// User as configured.
+    pub uid: Option<Account>,
+    /// Group as configured.
+    pub gid: Option<Account>,
     /// Run through `/bin/sh -c`.
     pub shell: bool,
     /// Words after the shell command string.
@@ -210,6 +212,24 @@ impl WatcherConfig {
     }
 }
 
+/// A user or a group. Files name it by text, and clients see that text even when it is a number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Account {
+    /// By number, as `set` leaves it.
+    Number(i64),
+    /// By text: a name, or the digits of a number.
+    Text(String),
+}
+
+impl fmt::Display for Account {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(number) => number.fmt(f),
+            Self::Text(text) => text.fmt(f),
+        }
+    }
+}
+
 /// One hook.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HookConfig {
@@ -228,6 +248,17 @@ pub struct StreamConfig {
     pub conf: BTreeMap<String, Value>,
 }
 
+impl StreamConfig {
+    /// The same for a watcher of that name: syslog calls lines after it unless told otherwise.
+    #[must_use]
+    pub fn named(mut self, watcher: &str) -> Self {
+        if self.class == StreamClass::Syslog {
+            self.conf.entry("ident".to_owned()).or_insert_with(|| watcher.into());
+        }
+        self
+    }
+}
+
 /// The built-in stream classes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum StreamClass {
@@ -238,6 +269,8 @@ pub enum StreamClass {
     WatchedFile,
     /// Append to a file, rotate by time.
     TimedRotatingFile,
+    /// Lines to a syslog; stock's manual promises it.
+    Syslog,
     /// circusd's own stdout.
     Stdout,
     /// circusd's own stdout, in colour, with time and pid.
@@ -246,8 +279,14 @@ pub enum StreamClass {
 
 impl StreamClass {
     /// All classes.
-    const ALL: [Self; 5] =
-        [Self::File, Self::WatchedFile, Self::TimedRotatingFile, Self::Stdout, Self::FancyStdout];
+    pub(crate) const ALL: [Self; 6] = [
+        Self::File,
+        Self::WatchedFile,
+        Self::TimedRotatingFile,
+        Self::Syslog,
+        Self::Stdout,
+        Self::FancyStdout,
+    ];
 
     /// The class of that name; `circus.stream.` in front is how old files spell the same.
     #[must_use]
@@ -263,6 +302,7 @@ impl StreamClass {
             Self::File => "FileStream",
             Self::WatchedFile => "WatchedFileStream",
             Self::TimedRotatingFile => "TimedRotatingFileStream",
+            Self::Syslog => "SyslogStream",
             Self::Stdout => "StdoutStream",
             Self::FancyStdout => "FancyStdoutStream",
         }

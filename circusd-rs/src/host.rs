@@ -23,6 +23,8 @@ pub(crate) mod tree;
 
 pub mod stream;
 
+pub(crate) mod syslog;
+
 pub mod sample;
 
 pub mod configure;
@@ -30,6 +32,8 @@ pub mod configure;
 pub mod reset;
 
 mod walk;
+
+pub mod account;
 
 pub mod files;
 

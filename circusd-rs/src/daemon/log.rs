@@ -24,12 +24,10 @@ use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 
 use crate::cli::Level;
+use crate::config::facility;
 use crate::host::clock;
 use crate::host::stream::line::TimeFormat;
-
-mod syslog;
-
-use syslog::Syslog;
+use crate::host::syslog::{Patience, Severity, Syslog};
 
 /// The name that circus' log lines carry.
 const NAME: &str = "circus";
@@ -57,7 +55,12 @@ impl Target {
         match output {
             "-" | "stdout" | "" => Ok(Self::Stderr),
             _ => match output.strip_prefix("syslog://") {
-                Some(address) => Syslog::open(address).map(Self::Syslog).map_err(failed),
+                Some(address) => {
+                    // Stock, too, takes an unknown facility for `user`.
+                    let (place, name) = address.split_once('?').unwrap_or((address, "user"));
+                    let facility = facility::facility(name).unwrap_or(facility::USER);
+                    Syslog::open(place, facility, Patience::None).map(Self::Syslog).map_err(failed)
+                }
                 None => LogFile::open(Path::new(output)).map(Self::File).map_err(failed),
             },
         }
@@ -122,11 +125,11 @@ impl Log {
 
     fn line(&self, level: tracing::Level, text: &str) {
         let pid = std::process::id();
-        let word = match level {
-            tracing::Level::ERROR => "ERROR",
-            tracing::Level::WARN => "WARNING",
-            tracing::Level::INFO => "INFO",
-            tracing::Level::DEBUG | tracing::Level::TRACE => "DEBUG",
+        let (word, severity) = match level {
+            tracing::Level::ERROR => ("ERROR", Severity::Error),
+            tracing::Level::WARN => ("WARNING", Severity::Warning),
+            tracing::Level::INFO => ("INFO", Severity::Info),
+            tracing::Level::DEBUG | tracing::Level::TRACE => ("DEBUG", Severity::Debug),
         };
         let time = self.time.print(clock::wall());
         let line = format!("{time} {NAME}[{pid}] [{word}] {text}\n");
@@ -134,7 +137,7 @@ impl Log {
         let _lost = match &self.target {
             Target::Stderr => io::stderr().write_all(line.as_bytes()),
             Target::File(file) => file.write(line.as_bytes()),
-            Target::Syslog(syslog) => syslog.send(level, line.trim_end()),
+            Target::Syslog(syslog) => syslog.send(severity, line.trim_end().as_bytes()),
         };
     }
 }

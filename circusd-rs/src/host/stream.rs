@@ -16,6 +16,7 @@
 pub mod file;
 pub mod line;
 pub(crate) mod pump;
+pub(crate) mod record;
 pub mod sink;
 pub mod timed;
 

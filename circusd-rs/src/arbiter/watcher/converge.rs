@@ -14,6 +14,7 @@ use crate::arbiter::pace::Tries;
 use crate::arbiter::process::{Process, State, Why};
 use crate::arbiter::spawnspec;
 use crate::arbiter::time::{Moment, seconds};
+use crate::config::StreamConfig;
 
 /// After so many failed tries those who wait are told, although the watcher goes on trying.
 pub(super) const TRIES_BEFORE_ANSWER: u32 = 5;
@@ -145,7 +146,9 @@ impl Watcher {
 
     /// (Re)opens the output streams, if there are any.
     pub(in crate::arbiter) fn open_streams(&self, ctx: &mut Ctx<'_>) {
-        let (stdout, stderr) = (self.config.stdout_stream.clone(), self.config.stderr_stream.clone());
+        let name = self.config.name.original();
+        let named = |stream: &Option<StreamConfig>| stream.clone().map(|stream| stream.named(name));
+        let (stdout, stderr) = (named(&self.config.stdout_stream), named(&self.config.stderr_stream));
         if stdout.is_some() || stderr.is_some() {
             ctx.out.push(Effect::OpenStreams { watcher: self.id, stdout, stderr });
         }

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::Trigger;
 use super::table::integer;
+use crate::config::facility;
 use crate::config::{HookConfig, StreamClass, StreamConfig, WatcherConfig};
 
 /// Applies a key of one of the families; `None` when the key is in none of them.
@@ -113,9 +114,7 @@ pub(crate) fn hook_from(text: &str) -> Result<HookConfig, String> {
 /// A stream from its options. Without `class` a `filename` makes it a file.
 pub(crate) fn stream(mut pairs: BTreeMap<String, Value>) -> Result<StreamConfig, String> {
     let class = match pairs.remove("class") {
-        Some(Value::String(name)) => {
-            StreamClass::from_name(&name).ok_or_else(|| format!("no stream class {name:?}"))?
-        }
+        Some(Value::String(name)) => StreamClass::from_name(&name).ok_or_else(|| unknown_class(&name))?,
         Some(other) => return Err(format!("{other} is not a stream class")),
         None if pairs.contains_key("filename") => StreamClass::File,
         None => return Err("stream configuration invalid".to_owned()),
@@ -132,7 +131,23 @@ pub(crate) fn stream(mut pairs: BTreeMap<String, Value>) -> Result<StreamConfig,
     if class == StreamClass::TimedRotatingFile {
         rotate_when(pairs.get("rotate_when"))?;
     }
+    if let (StreamClass::Syslog, Some(value)) = (class, pairs.get("facility")) {
+        let known = value.as_str().and_then(facility::facility);
+        known.ok_or_else(|| {
+            format!("facility: {value} is none of syslog's (user, daemon, local0 to local7, ...)")
+        })?;
+    }
     Ok(StreamConfig { class, conf: pairs })
+}
+
+/// A path is code for stock's interpreter, which is not here.
+fn unknown_class(name: &str) -> String {
+    let known = StreamClass::ALL.map(StreamClass::name).join(", ");
+    if name.contains('.') {
+        format!("class {name:?} is Python code, which this daemon does not run; use one of {known}")
+    } else {
+        format!("no stream class {name:?}; there are {known}")
+    }
 }
 
 fn rotate_when(value: Option<&Value>) -> Result<(), String> {

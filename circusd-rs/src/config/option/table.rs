@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::Kind::{Boolean, Integer, IntegerOrText, Number, Signal as SignalKind, Text};
 use super::Trigger::{Manage, Reload};
 use super::{Kind, OptionRow, Trigger};
-use crate::config::{StreamConfig, WatcherConfig};
+use crate::config::{Account, StreamConfig, WatcherConfig};
 
 type Show = fn(&WatcherConfig) -> Value;
 type Store = fn(&mut WatcherConfig, &Value) -> Result<(), String>;
@@ -210,10 +210,13 @@ fn text(value: &Value) -> Result<String, String> {
     }
 }
 
-fn owner(value: &Value) -> Result<Option<String>, String> {
+fn owner(value: &Value) -> Result<Option<Account>, String> {
     match value {
         Value::Null => Ok(None),
-        _ => text(value).map(Some).map_err(|_| format!("{value} isn't an integer or string")),
+        Value::String(text) => Ok(Some(Account::Text(text.clone()))),
+        _ => integer(value)
+            .map(|number| Some(Account::Number(number)))
+            .map_err(|_| format!("{value} isn't an integer or string")),
     }
 }
 
@@ -223,10 +226,12 @@ fn signal(value: &Value) -> Result<Signal, String> {
     signal.ok_or_else(|| format!("{number} isn't a signal: expected 0 to {}", Signal::LAST.0))
 }
 
-fn show_owner(owner: Option<&String>) -> Value {
-    owner.map_or(Value::Null, |owner| {
-        owner.parse::<i64>().map_or_else(|_| Value::from(owner.as_str()), Value::from)
-    })
+fn show_owner(owner: Option<&Account>) -> Value {
+    match owner {
+        None => Value::Null,
+        Some(Account::Number(number)) => Value::from(*number),
+        Some(Account::Text(text)) => Value::from(text.as_str()),
+    }
 }
 
 fn show_env(config: &WatcherConfig) -> Value {

@@ -13,23 +13,33 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use circus_protocol::number::Pid;
 use serde_json::Value;
 
 use crate::arbiter::id::WatcherId;
+use crate::config::facility;
 use crate::config::{StreamClass, StreamConfig};
 use crate::host::clock;
 use crate::host::stream::Feed;
 use crate::host::stream::file::{LogFile, Rotation};
 use crate::host::stream::line::{Lines, Style, TimeFormat};
+use crate::host::stream::record::Records;
 use crate::host::stream::timed::Schedule;
+use crate::host::syslog::{Patience, Severity, Syslog};
 
 /// Seconds between two tries to open or write a stream that failed.
 const RETRY: f64 = 1.0;
 
 /// What `FancyStdoutStream` prints when no `time_format` is given.
 const FANCY_TIME: &str = "%Y-%m-%d %H:%M:%S";
+
+/// Where a `SyslogStream` without `address` speaks to.
+const SYSLOG: &str = "/dev/log";
+
+/// How long a syslog may keep everybody's output waiting.
+const SYSLOG_PATIENCE: Duration = Duration::from_millis(200);
 
 /// The colours in the order of their terminal codes, from 1.
 const COLOURS: [&str; 7] = ["red", "green", "yellow", "blue", "magenta", "cyan", "white"];
@@ -56,6 +66,17 @@ pub enum StreamError {
         /// Why.
         error: io::Error,
     },
+    /// A facility that syslog has not.
+    #[error("facility = {0}: expected user, daemon, local0 to local7 or another of syslog's")]
+    Facility(String),
+    /// A syslog that cannot be reached.
+    #[error("syslog {place}: {error}")]
+    Syslog {
+        /// Where.
+        place: String,
+        /// Why.
+        error: io::Error,
+    },
     /// Our own stdout is closed or full.
     #[error("circusd's own output: {0}")]
     Own(#[from] io::Error),
@@ -75,14 +96,33 @@ enum Target {
     Nowhere,
     Own(File),
     Log(Box<LogFile>),
+    Syslog { place: String, records: Box<Records> },
 }
 
 impl Target {
-    fn write(&mut self, bytes: &[u8]) -> Result<(), StreamError> {
+    fn write(&mut self, pump: u64, pid: Pid, bytes: &[u8]) -> Result<(), StreamError> {
         match self {
             Self::Nowhere => Ok(()),
             Self::Own(file) => Ok(file.write_all(bytes)?),
             Self::Log(file) => file.write(bytes, clock::wall()).map_err(|error| file.error(error)),
+            Self::Syslog { place, records } => records
+                .write(pump, pid, bytes, clock::wall())
+                .map_err(|error| StreamError::Syslog { place: place.clone(), error }),
+        }
+    }
+}
+
+impl Target {
+    /// The end of a pipe, with the end of its line.
+    fn end_of(&mut self, pump: u64, bytes: &[u8]) -> Result<(), StreamError> {
+        match self {
+            Self::Nowhere => Ok(()),
+            Self::Own(file) => Ok(file.write_all(bytes)?),
+            Self::Log(_) if bytes.is_empty() => Ok(()),
+            Self::Log(file) => file.write(bytes, clock::wall()).map_err(|error| file.error(error)),
+            Self::Syslog { place, records } => records
+                .end_of(pump, clock::wall())
+                .map_err(|error| StreamError::Syslog { place: place.clone(), error }),
         }
     }
 }
@@ -90,7 +130,14 @@ impl Target {
 /// A stream's options, understood.
 struct Format {
     lines: Option<Lines>,
-    to_file: Option<(Option<PathBuf>, Rotation)>,
+    to: Destination,
+}
+
+/// Where a stream leads, nothing of it open.
+enum Destination {
+    Own,
+    File(Option<PathBuf>, Rotation),
+    Syslog { place: String, facility: u8, ident: String },
 }
 
 impl Format {
@@ -105,9 +152,11 @@ impl Format {
                     (0, _) | (_, 0) => Rotation::Never,
                     (max_bytes, backups) => Rotation::Size { max_bytes, backups },
                 };
-                Self { lines: plain(), to_file: Some((path, rotation)) }
+                Self { lines: plain(), to: Destination::File(path, rotation) }
             }
-            StreamClass::WatchedFile => Self { lines: plain(), to_file: Some((path, Rotation::Watched)) },
+            StreamClass::WatchedFile => {
+                Self { lines: plain(), to: Destination::File(path, Rotation::Watched) }
+            }
             StreamClass::TimedRotatingFile => {
                 let schedule = Schedule::new(
                     &options.text("rotate_when").unwrap_or_default(),
@@ -118,10 +167,11 @@ impl Format {
                 let backups = options.number("backup_count")?;
                 Self {
                     lines: plain(),
-                    to_file: Some((path, Rotation::Timed { schedule, backups, at: None })),
+                    to: Destination::File(path, Rotation::Timed { schedule, backups, at: None }),
                 }
             }
-            StreamClass::Stdout => Self { lines: None, to_file: None },
+            StreamClass::Syslog => Self { lines: None, to: options.syslog()? },
+            StreamClass::Stdout => Self { lines: None, to: Destination::Own },
             StreamClass::FancyStdout => {
                 let format = options.text("time_format").unwrap_or_else(|| FANCY_TIME.to_owned());
                 let named =
@@ -130,7 +180,7 @@ impl Format {
                 let colour = named.unwrap_or(usize::try_from(seed).unwrap_or(0) % COLOURS.len());
                 Self {
                     lines: Some(Lines::new(TimeFormat::new(&format), Style::Colour(colour + 1))),
-                    to_file: None,
+                    to: Destination::Own,
                 }
             }
         })
@@ -154,6 +204,14 @@ impl Options<'_> {
     fn number(&self, option: &'static str) -> Result<u64, StreamError> {
         let Some(value) = self.text(option) else { return Ok(0) };
         value.trim().parse().map_err(|_| StreamError::Number { option, value })
+    }
+
+    fn syslog(&self) -> Result<Destination, StreamError> {
+        let name = self.text("facility").unwrap_or_else(|| "user".to_owned());
+        let facility = facility::facility(&name).ok_or(StreamError::Facility(name))?;
+        let place = self.text("address").unwrap_or_else(|| SYSLOG.to_owned());
+        let ident = self.text("ident").unwrap_or_else(|| "circus".to_owned());
+        Ok(Destination::Syslog { place, facility, ident })
     }
 
     fn flag(&self, name: &str) -> bool {
@@ -225,15 +283,30 @@ impl Slot {
     fn try_open(&self) -> Result<(Target, Option<Lines>), StreamError> {
         let Some(config) = &self.config else { return Ok((Target::Own(own(self.feed)?), None)) };
         let format = Format::new(config, self.watcher)?;
-        let target = match format.to_file {
-            None => Target::Own(own(Feed::Stdout)?),
-            Some((path, rotation)) => {
+        let target = match format.to {
+            Destination::Own => Target::Own(own(Feed::Stdout)?),
+            Destination::Syslog { place, facility, ident } => self.syslog(place, facility, ident)?,
+            Destination::File(path, rotation) => {
                 let path = path.map_or_else(temporary, Ok)?;
                 let file = LogFile::open(&path, rotation, clock::wall());
                 Target::Log(Box::new(file.map_err(|error| at(&path, error))?))
             }
         };
         Ok((target, format.lines))
+    }
+
+    fn syslog(&self, place: String, facility: u8, ident: String) -> Result<Target, StreamError> {
+        let severity = match self.feed {
+            Feed::Stdout => Severity::Info,
+            Feed::Stderr => Severity::Error,
+        };
+        match Syslog::open(&place, facility, Patience::Some(SYSLOG_PATIENCE)) {
+            Ok(syslog) => {
+                let records = Box::new(Records::new(syslog, ident, severity));
+                Ok(Target::Syslog { place, records })
+            }
+            Err(error) => Err(StreamError::Syslog { place, error }),
+        }
     }
 
     pub(crate) fn write(&mut self, pump: u64, pid: Pid, bytes: &[u8]) {
@@ -247,11 +320,11 @@ impl Slot {
             }
         }
         let result = match &mut self.lines {
-            None => self.target.write(bytes),
+            None => self.target.write(pump, pid, bytes),
             Some(lines) => {
                 self.framed.clear();
                 lines.frame(pump, pid, bytes, clock::wall(), &mut self.framed);
-                self.target.write(&self.framed)
+                self.target.write(pump, pid, &self.framed)
             }
         };
         match result {
@@ -265,13 +338,11 @@ impl Slot {
 
     /// A pipe has ended; its unfinished line is finished.
     pub(crate) fn end_of(&mut self, pump: u64) {
-        let Some(lines) = &mut self.lines else { return };
         self.framed.clear();
-        lines.end_of(pump, &mut self.framed);
-        if self.framed.is_empty() {
-            return;
+        if let Some(lines) = &mut self.lines {
+            lines.end_of(pump, &mut self.framed);
         }
-        if let Err(error) = self.target.write(&self.framed) {
+        if let Err(error) = self.target.end_of(pump, &self.framed) {
             self.broke(&error, self.framed.len());
         }
     }
@@ -295,6 +366,10 @@ impl Slot {
             }
             Health::Broken { lost, .. } => lost,
         };
+        if let Target::Syslog { .. } = self.target {
+            // Whoever listened is gone; whoever listens next has another socket.
+            self.target = Target::Nowhere;
+        }
         self.health = Health::Broken { retry: clock::wall() + RETRY, lost: lost + bytes as u64 };
     }
 
