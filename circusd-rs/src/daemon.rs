@@ -19,6 +19,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use circus_protocol::command::Command;
 use circus_protocol::reply::{Refusal, Reply};
 use circus_protocol::service::SweepJob;
 use circus_protocol::transport::Incoming;
@@ -36,6 +37,7 @@ use crate::config::Config;
 use crate::endpoint::control::Control;
 use crate::endpoint::events::Events;
 use crate::endpoint::stats::Stats;
+use crate::host::account;
 use crate::host::clock::Clock;
 use crate::host::files::Source;
 use crate::host::interrupt::Interrupts;
@@ -106,6 +108,7 @@ async fn serve(prepared: Prepared) -> Result<ExitCode, SetupError> {
         inputs,
         mailbox,
         tasks,
+        lookups: JoinSet::new(),
         desk,
         source,
         addresses,
@@ -156,6 +159,8 @@ struct Daemon {
     mailbox: mpsc::Receiver<Input>,
     /// Tasks that should never end.
     tasks: JoinSet<()>,
+    /// Requests whose users and groups are being looked up.
+    lookups: JoinSet<(Input, Result<(), Refusal>)>,
     /// Where rosters are left for the stats feed, if there is one.
     desk: Option<Desk>,
     source: Source,
@@ -171,6 +176,7 @@ enum Wake {
     Deadline,
     /// The stats feed could use a fresh roster.
     Roster,
+    LookedUp(Result<(Input, Result<(), Refusal>), tokio::task::JoinError>),
     TaskEnded(Result<(), tokio::task::JoinError>),
 }
 
@@ -183,9 +189,11 @@ impl Daemon {
             match self.wait().await {
                 Wake::Request(message) => {
                     if let Some(input) = self.control.understand(message, self.clock.now().wall) {
-                        self.step(input);
+                        self.requested(input);
                     }
                 }
+                Wake::LookedUp(Ok((input, refused))) => self.looked_up(input, refused),
+                Wake::LookedUp(Err(error)) => tracing::error!("bug: a lookup failed: {error}"),
                 Wake::Input(Input::Config(config)) => self.configured(config.map(|config| *config)),
                 Wake::Input(input) => self.step(input),
                 Wake::Deadline => self.step(Input::Tick),
@@ -193,6 +201,33 @@ impl Daemon {
                 Wake::TaskEnded(Ok(())) => tracing::error!("bug: a task of the daemon ended"),
                 Wake::TaskEnded(Err(error)) => tracing::error!("bug: a task of the daemon failed: {error}"),
             }
+        }
+    }
+
+    /// Names of users are looked up first, elsewhere: who knows them may be on another machine.
+    fn requested(&mut self, mut input: Input) {
+        match &mut input {
+            Input::Command { command: Command::Set(set), .. } if account::any(&set.options) => {
+                let mut options = std::mem::take(&mut set.options);
+                self.lookups.spawn_blocking(move || {
+                    let found = account::resolve(&mut options);
+                    if let Input::Command { command: Command::Set(set), .. } = &mut input {
+                        set.options = options;
+                    }
+                    (input, found)
+                });
+            }
+            _ => self.step(input),
+        }
+    }
+
+    fn looked_up(&mut self, input: Input, found: Result<(), Refusal>) {
+        match (found, reply_of(&input)) {
+            (Ok(()), _) => self.step(input),
+            (Err(refusal), Some(to)) => {
+                self.control.reply(to, &Reply::Error(refusal), self.clock.now().wall);
+            }
+            (Err(refusal), None) => tracing::warn!(%refusal, "a cast was refused"),
         }
     }
 
@@ -214,6 +249,7 @@ impl Daemon {
             message = self.control.next() => Wake::Request(message),
             // Never closed: the loop itself holds a sender.
             Some(input) = self.mailbox.recv() => Wake::Input(input),
+            Some(found) = self.lookups.join_next() => Wake::LookedUp(found),
             Some(ended) = self.tasks.join_next() => Wake::TaskEnded(ended),
             () = timer => Wake::Deadline,
             () = roster => Wake::Roster,

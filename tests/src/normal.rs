@@ -43,6 +43,12 @@ impl Normal {
                     self.texts.iter().fold(text.clone(), |text, (from, to)| text.replace(from.as_str(), to));
                 Value::String(replaced)
             }
+            // Row D60.
+            Value::Object(map) if key == "env" => {
+                let mut sorted: Vec<_> = self.object(map).into_iter().collect();
+                sorted.sort_by(|(left, _), (right, _)| left.cmp(right));
+                Value::Object(sorted.into_iter().collect())
+            }
             Value::Array(items) => Value::Array(items.iter().map(|item| self.value(key, item)).collect()),
             Value::Object(map) => Value::Object(self.object(map)),
             Value::Null | Value::Bool(_) | Value::Number(_) => value.clone(),

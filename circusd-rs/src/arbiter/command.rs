@@ -304,6 +304,7 @@ impl Arbiter {
         if self.find(&add.name).is_ok() {
             return Err(Refusal::Raised(format!("'{}' already exist", add.name)));
         }
+        self.check_owner(&add.options)?;
         let config = option::add(&add.name, &add.cmd, &add.args, &add.options, &self.inherited)?;
         let id = self.create(config);
         self.publish(id, EventKind::Add, work);
@@ -314,6 +315,16 @@ impl Arbiter {
         let goal = if add.waiting { Goal::Up { before: Vec::new() } } else { Goal::Begun };
         self.start_now(id, "add", work);
         self.claim(operation(reply, add.waiting, Shape::Added), vec![(id, goal)], "add", work);
+        Ok(())
+    }
+
+    /// Whoever may speak to an owned socket may start processes of its owner, and of nobody else.
+    fn check_owner(&self, options: &[(String, Value)]) -> Answered {
+        let Some(owner) = self.global.endpoint_owner.as_ref() else { return Ok(()) };
+        let uid = options.iter().find(|(key, _)| key == "uid").map(|(_, value)| value);
+        if self.global.endpoint.starts_with("ipc://") && uid.and_then(Value::as_str) != Some(owner) {
+            return Err(Refusal::Message("uid does not match endpoint_owner".to_owned()));
+        }
         Ok(())
     }
 

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use circus_protocol::endpoint::Endpoint;
 use circus_protocol::ini::{Ini, Section, ValueError, parse_bool, parse_float, parse_int};
 use circus_protocol::service::{ServiceError, Services};
 
@@ -18,11 +19,21 @@ use crate::config::expand::{self, variables};
 use crate::config::{Config, Global, Inherited, WatcherConfig};
 use environment::Environments;
 
-/// What only the file system knows about Python: the directories that a virtual environment adds to
-/// the import path. `None` when there is none of that version.
+/// What only the file system knows about Python.
 pub trait Python {
-    /// The `site-packages` of the virtual environment, and what its `.pth` files name.
-    fn site_packages(&self, virtualenv: &str, version: Option<&str>) -> Option<Vec<String>>;
+    /// What a virtual environment adds to the import path. `None` when there is none of that version.
+    fn site_packages(&self, virtualenv: &str, version: Option<&str>) -> Option<SitePackages>;
+}
+
+/// What is in a virtual environment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SitePackages {
+    /// `site-packages`.
+    pub directory: String,
+    /// The existing directories that its `.pth` files name.
+    pub named: Vec<String>,
+    /// Whether it has a `bin`.
+    pub has_bin: bool,
 }
 
 /// A configuration, and what its author should know about it.
@@ -130,6 +141,13 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn circus(mut self) -> Global {
         let default = Global::default();
+        for key in ["debug", "debug_gc"] {
+            self.bool(key);
+        }
+        self.typed("httpd_port", parse_int, "is not a whole number");
+        for key in ["endpoint", "pubsub_endpoint", "stats_endpoint", "multicast_endpoint"] {
+            self.endpoint(key);
+        }
         let stats_endpoint = self.text("stats_endpoint");
         let statsd = self.bool("statsd") || stats_endpoint.is_some();
         let global = Global {
@@ -168,6 +186,13 @@ impl Reader<'_> {
             self.errors.push(self.section.error(entry, format!("{text:?} {reason}")).to_string());
         }
         value
+    }
+
+    fn endpoint(&mut self, key: &str) {
+        let Some(text) = self.text(key).filter(|text| !text.is_empty()) else { return };
+        if let (Err(error), Some(entry)) = (text.parse::<Endpoint>(), self.section.get(key)) {
+            self.errors.push(self.section.error(entry, error.to_string()).to_string());
+        }
     }
 
     fn bool(&mut self, key: &str) -> bool {

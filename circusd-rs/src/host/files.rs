@@ -11,7 +11,7 @@ use std::sync::Arc;
 use circus_protocol::ini::{Ini, MAX_BYTES};
 
 use crate::config::expand::{environment, variables};
-use crate::config::resolve::{Python, Resolved, resolve};
+use crate::config::resolve::{Python, Resolved, SitePackages, resolve};
 use crate::config::{Inherited, pattern};
 
 /// How many files one configuration may include.
@@ -149,19 +149,21 @@ fn children(directory: &Path, wanted: &str) -> Vec<PathBuf> {
 struct VirtualEnvs;
 
 impl Python for VirtualEnvs {
-    fn site_packages(&self, virtualenv: &str, version: Option<&str>) -> Option<Vec<String>> {
-        let lib = Path::new(virtualenv).join("lib");
+    fn site_packages(&self, virtualenv: &str, version: Option<&str>) -> Option<SitePackages> {
+        let virtualenv = Path::new(virtualenv);
+        let lib = virtualenv.join("lib");
         let candidates = match version {
             Some(version) => vec![lib.join(format!("python{version}")), lib.join(format!("pypy{version}"))],
             None => [children(&lib, "python[0-9]*"), children(&lib, "pypy[0-9]*")].concat(),
         };
         let packages =
             candidates.into_iter().map(|path| path.join("site-packages")).find(|path| path.is_dir())?;
-        let mut paths = vec![packages.to_string_lossy().into_owned()];
-        for file in children(&packages, "*.pth") {
-            paths.extend(directories_in(&packages, &file));
-        }
-        Some(paths)
+        let files = children(&packages, "*.pth");
+        Some(SitePackages {
+            directory: packages.to_string_lossy().into_owned(),
+            named: files.iter().flat_map(|file| directories_in(&packages, file)).collect(),
+            has_bin: virtualenv.join("bin").exists(),
+        })
     }
 }
 
@@ -243,8 +245,10 @@ mod tests {
         let packages = directory.path().join("lib/python3.9/site-packages");
         fs::create_dir_all(packages.join("more")).unwrap();
         fs::write(packages.join("a.pth"), "# no\nimport no\nmore\ngone\n").unwrap();
-        let paths = VirtualEnvs.site_packages(&venv, None).unwrap();
-        assert_eq!(paths, [packages.to_string_lossy(), packages.join("more").to_string_lossy()]);
+        let found = VirtualEnvs.site_packages(&venv, None).unwrap();
+        assert_eq!(found.directory, packages.to_string_lossy());
+        assert_eq!(found.named, [packages.join("more").to_string_lossy()]);
+        assert!(!found.has_bin);
         assert_eq!(VirtualEnvs.site_packages(&venv, Some("3.8")), None);
     }
 }

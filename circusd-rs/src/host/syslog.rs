@@ -84,7 +84,7 @@ mod tests {
     #[test]
     fn a_line_is_one_datagram_with_facility_and_severity() {
         let listener = UdpSocket::bind("127.0.0.1:0").unwrap();
-        listener.set_read_timeout(Some(std::time::Duration::from_secs(5))).unwrap();
+        listener.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
         let port = listener.local_addr().unwrap().port();
         let local3 = facility("local3").unwrap();
         let syslog = Syslog::open(&format!("127.0.0.1:{port}"), local3, Patience::None).unwrap();

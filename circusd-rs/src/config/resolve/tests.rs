@@ -8,9 +8,13 @@ use crate::config::option::show;
 struct Venvs;
 
 impl Python for Venvs {
-    fn site_packages(&self, virtualenv: &str, version: Option<&str>) -> Option<Vec<String>> {
+    fn site_packages(&self, virtualenv: &str, version: Option<&str>) -> Option<SitePackages> {
         let version = version.unwrap_or("3.11");
-        (virtualenv == "/venv").then(|| vec![format!("/venv/lib/python{version}/site-packages")])
+        (virtualenv == "/venv").then(|| SitePackages {
+            directory: format!("/venv/lib/python{version}/site-packages"),
+            named: Vec::new(),
+            has_bin: true,
+        })
     }
 }
 

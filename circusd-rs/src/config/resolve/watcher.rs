@@ -69,7 +69,7 @@ pub(super) fn build(
         builder.entry(entry);
     }
     builder.config.env = Some(env.children);
-    builder.finish(inherited, python)
+    builder.finish(python)
 }
 
 impl Builder<'_> {
@@ -77,7 +77,8 @@ impl Builder<'_> {
         let value = variables(&entry.value, |key| self.known.get(key).cloned());
         match entry.key.as_str() {
             // Taken care of by the caller; the rest is circus' own and without effect.
-            "name" | "check_flapping" | "env" => {}
+            "name" | "env" => {}
+            "check_flapping" => self.check_flapping(entry, &value),
             "virtualenv" => self.virtualenv = Some(value).filter(|value| !value.is_empty()),
             "virtualenv_py_ver" => self.virtualenv_version = Some(value).filter(|value| !value.is_empty()),
             key => match option::row(key).filter(|row| row.in_file) {
@@ -96,7 +97,17 @@ impl Builder<'_> {
         match stored {
             Ok(()) => {}
             Err(reason) if LENIENT.contains(&row.key) => {
-                self.dropped.push(self.section.error(entry, reason).to_string())
+                self.dropped.push(format!("line {}: {}: {reason}", entry.line, entry.key));
+            }
+            Err(reason) => self.errors.push(self.section.error(entry, reason)),
+        }
+    }
+
+    /// Kept for clients; nothing here flaps by this option.
+    fn check_flapping(&mut self, entry: &Entry, value: &str) {
+        match option::from_text(option::Kind::Boolean, value) {
+            Ok(flag) => {
+                self.config.custom.insert(entry.key.clone(), flag);
             }
             Err(reason) => self.errors.push(self.section.error(entry, reason)),
         }
@@ -153,11 +164,11 @@ impl Builder<'_> {
         }
     }
 
-    fn finish(mut self, inherited: &Inherited, python: &dyn Python) -> Result<Built, Vec<ValueError>> {
+    fn finish(mut self, python: &dyn Python) -> Result<Built, Vec<ValueError>> {
         self.config.stdout_stream = self.stream("stdout_stream");
         self.config.stderr_stream = self.stream("stderr_stream");
         self.contradictions();
-        self.python_paths(inherited, python);
+        self.python_paths(python);
         self.without_effect();
         if !self.errors.is_empty() {
             return Err(self.errors);
@@ -202,9 +213,9 @@ impl Builder<'_> {
         }
     }
 
-    /// There is no Python in this daemon, so `copy_path` hands on the PYTHONPATH it was started with;
-    /// a virtual environment goes in front of it.
-    fn python_paths(&mut self, inherited: &Inherited, python: &dyn Python) {
+    /// There is no Python in this daemon, so `copy_path` hands on the PYTHONPATH it was started with, as
+    /// `copy_env` does.
+    fn python_paths(&mut self, python: &dyn Python) {
         let Some(virtualenv) = self.virtualenv.take() else { return };
         if !self.config.copy_env {
             return self.dropped.push("copy_env must be True to use virtualenv".to_owned());
@@ -213,10 +224,14 @@ impl Builder<'_> {
             return self.dropped.push(format!("{virtualenv}/lib/python*/site-packages does not exist"));
         };
         let env = self.config.env.get_or_insert_default();
-        let path = env.get("PATH").cloned().unwrap_or_default();
-        env.insert("PATH".to_owned(), format!("{virtualenv}/bin:{path}"));
-        let mut paths = packages;
-        paths.extend(inherited.environment.get("PYTHONPATH").filter(|path| !path.is_empty()).cloned());
+        if packages.has_bin {
+            let path = env.get("PATH").cloned().unwrap_or_default();
+            env.insert("PATH".to_owned(), format!("{virtualenv}/bin:{path}"));
+        }
+        // Stock's order: what the .pth files name, what was there, the packages themselves.
+        let mut paths = packages.named;
+        paths.extend(env.get("PYTHONPATH").filter(|path| !path.is_empty()).cloned());
+        paths.push(packages.directory);
         env.insert("PYTHONPATH".to_owned(), paths.join(":"));
     }
 
