@@ -131,6 +131,9 @@ pub enum Verb {
     Stats(NamesArgs),
     /// One raw command, sent as it is
     Call(CallArgs),
+    /// A native circusctl for one daemon: `ctl --help`; `ctl top` shows live figures
+    #[command(disable_help_flag = true)]
+    Ctl(CtlArgs),
     /// A real cluster on loopback to play with
     Demo(DemoArgs),
     /// Ends a demo whose circusman was killed; the demo runs it
@@ -249,6 +252,14 @@ pub struct CallArgs {
     /// Its properties: KEY=VALUE (a JSON value or text), or one JSON object
     #[arg(value_name = "PROPERTY")]
     pub properties: Vec<String>,
+}
+
+/// `ctl`; the words are read by [`crate::ctl`].
+#[derive(Debug, Clone, Args)]
+pub struct CtlArgs {
+    /// What circusctl would be given
+    #[arg(value_name = "CIRCUSCTL", trailing_var_arg = true, allow_hyphen_values = true)]
+    pub words: Vec<String>,
 }
 
 /// `demo`.

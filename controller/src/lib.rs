@@ -8,11 +8,13 @@
 //!
 //! The same shape as the daemon: [`cluster`] is pure (nodes, operations, the planner, the one-shot
 //! watchers for stock nodes; no I/O, no clock), [`link`] does the talking, [`fleet`] drives one with
-//! the other, and the faces ([`cli`], [`console`]) see plain data ([`outcome`]) only.
+//! the other, and the faces ([`cli`], [`console`]) see plain data ([`outcome`]) only. [`ctl`] stands apart: a
+//! native circusctl and circus-top for one daemon.
 
 pub mod cli;
 pub mod cluster;
 pub mod console;
+pub mod ctl;
 pub mod demo;
 pub mod fleet;
 pub mod inventory;

@@ -12,11 +12,15 @@ use super::perform::{perform, show_cluster};
 use super::session::{self, Session, Stop};
 use super::store::Store;
 use super::{Cli, Global, Verb};
-use crate::{console, demo};
+use crate::{console, ctl, demo};
 
 /// Everything.
 #[must_use]
 pub fn main() -> ExitCode {
+    // circusctl has rules of its own for its words.
+    if let Some(words) = ctl::meant(std::env::args_os()) {
+        return ctl::main(&words);
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -60,6 +64,9 @@ async fn run(cli: &Cli) -> Result<Exit, Stop> {
                 stop = console::ended() => Err(stop),
             }
         }
+        Some(Verb::Ctl(_)) => Err(Stop::usage(
+            "`ctl` takes options of its own behind it; write `circusman ctl ...` with nothing in between",
+        )),
         Some(Verb::Demo(args)) => demo::run(global, args).await,
         Some(Verb::DemoGuard(args)) => Ok(demo::guard::watch(args).await),
         Some(Verb::Cluster(args)) => define(global, args),

@@ -42,6 +42,7 @@ const READING: [&str; 15] = [
 pub async fn perform(session: &mut Session, global: &Global, verb: &Verb) -> Result<Exit, Stop> {
     match verb {
         Verb::Console => Err(Stop::usage("this is the console already")),
+        Verb::Ctl(_) => Err(Stop::usage("circusctl is for one daemon; start it from a shell")),
         Verb::Demo(_) | Verb::DemoGuard(_) | Verb::StandIn(_) => {
             Err(Stop::usage("the demo has its own console; start it from a shell"))
         }
