@@ -16,7 +16,7 @@ use circus_protocol::command::Command;
 use circus_protocol::endpoint::Endpoint;
 use circus_protocol::reply::{Refusal, Reply};
 use circus_protocol::request::Request;
-use circus_protocol::transport::{BindError, Incoming, Limits, PeerId, Router};
+use circus_protocol::transport::{BindError, Incoming, PeerId, Router};
 use serde_json::Value;
 
 use crate::arbiter::id::ReplyTo;
@@ -58,7 +58,7 @@ impl Control {
     /// # Errors
     /// What stands in the way.
     pub async fn bind(endpoint: &Endpoint) -> Result<Self, BindError> {
-        let router = Router::bind(std::slice::from_ref(endpoint), Limits::default()).await?;
+        let router = Router::bind(std::slice::from_ref(endpoint), super::limits()).await?;
         Ok(Self { router, owed: HashMap::new(), owed_bytes: 0, most: MAX_OWED, next: 0 })
     }
 

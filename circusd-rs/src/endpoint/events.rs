@@ -5,7 +5,7 @@
 use bytes::Bytes;
 use circus_protocol::endpoint::Endpoint;
 use circus_protocol::event::Event;
-use circus_protocol::transport::{BindError, Limits, Publisher};
+use circus_protocol::transport::{BindError, Publisher};
 
 /// The bound endpoint.
 #[derive(Debug)]
@@ -19,7 +19,7 @@ impl Events {
     /// # Errors
     /// What stands in the way.
     pub async fn bind(endpoint: &Endpoint) -> Result<Self, BindError> {
-        let publisher = Publisher::bind(std::slice::from_ref(endpoint), Limits::default()).await?;
+        let publisher = Publisher::bind(std::slice::from_ref(endpoint), super::limits()).await?;
         Ok(Self { publisher })
     }
 

@@ -38,7 +38,7 @@ impl Stats {
     /// # Errors
     /// What stands in the way.
     pub async fn bind(endpoint: &Endpoint, daemon: u32) -> Result<Self, BindError> {
-        let limits = Limits { max_queue: QUEUE, ..Limits::default() };
+        let limits = Limits { max_queue: QUEUE, ..super::limits() };
         let publisher = Publisher::bind(std::slice::from_ref(endpoint), limits).await?;
         Ok(Self { publisher, daemon: i32::try_from(daemon).ok().and_then(Pid::new) })
     }
