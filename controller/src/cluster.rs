@@ -45,6 +45,11 @@ const CONNECTING_MAX: usize = 400;
 /// Everything that can happen.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Input {
+    /// Somebody accepts a connection there; whether it is a circusd is not known yet.
+    Reached {
+        /// To which node.
+        node: NodeId,
+    },
     /// A connection was made.
     Opened {
         /// To which node.
@@ -213,16 +218,21 @@ impl Cluster {
         let mut effects = Vec::new();
         let mut turn = Turn { now, ids: &mut self.ids, out: &mut effects };
         let about = match &input {
-            Input::Opened { node } | Input::Lost { node, .. } | Input::Received { node, .. } => Some(*node),
+            Input::Reached { node }
+            | Input::Opened { node }
+            | Input::Lost { node, .. }
+            | Input::Received { node, .. } => Some(*node),
             Input::Tick => None,
         };
         let at = about.and_then(|id| self.by_id.get(&id));
         match (input, at.and_then(|at| self.nodes.get_mut(*at))) {
+            (Input::Reached { .. }, Some(node)) => node.reached(),
             (Input::Opened { .. }, Some(node)) => node.opened(&mut turn),
             (Input::Lost { reason, .. }, Some(node)) => node.lost(&mut turn, &reason),
             (Input::Received { payload, .. }, Some(node)) => node.received(&mut turn, &payload),
             // A node that is no longer part of the cluster.
-            (Input::Opened { .. } | Input::Lost { .. } | Input::Received { .. }, None) => {}
+            (Input::Reached { .. } | Input::Opened { .. }, None) => {}
+            (Input::Lost { .. } | Input::Received { .. }, None) => {}
             (Input::Tick, _) => {
                 for node in self.nodes.iter_mut().filter(|n| n.run.is_some()) {
                     node.tick(&mut turn);

@@ -158,7 +158,10 @@ impl Fleet {
     /// The input, if it comes from a link that is still in use.
     fn current(&mut self, news: News) -> Option<Input> {
         let node = match &news.input {
-            Input::Opened { node } | Input::Lost { node, .. } | Input::Received { node, .. } => *node,
+            Input::Reached { node }
+            | Input::Opened { node }
+            | Input::Lost { node, .. }
+            | Input::Received { node, .. } => *node,
             Input::Tick => return Some(news.input),
         };
         let link = self.links.get(&node).filter(|link| link.generation == news.generation)?;

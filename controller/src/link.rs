@@ -10,7 +10,7 @@
 
 use bytes::Bytes;
 use circus_protocol::endpoint::Endpoint;
-use circus_protocol::transport::{Dealer, LinkEvent, LinkOptions};
+use circus_protocol::transport::{Dealer, DownReason, LinkEvent, LinkOptions};
 use std::time::Duration;
 use tokio::sync::mpsc;
 
@@ -97,11 +97,20 @@ async fn run(teller: Teller, endpoint: Endpoint, mut frames: mpsc::Receiver<Vec<
         Ok(dealer) => dealer,
         Err(error) => return teller.lost(error.to_string()).await,
     };
+    let accepted = dealer.accepted();
+    tokio::pin!(accepted);
+    let mut reached = false;
     loop {
         tokio::select! {
+            // In this order, so that what ends a connection never comes before its beginning.
+            biased;
+            () = &mut accepted, if !reached => {
+                reached = true;
+                teller.tell(Input::Reached { node: teller.node }).await;
+            }
             event = dealer.recv() => match event {
                 LinkEvent::Connected { .. } => teller.tell(Input::Opened { node: teller.node }).await,
-                LinkEvent::Disconnected { reason, .. } => return teller.lost(reason.to_string()).await,
+                LinkEvent::Disconnected { reason, .. } => return teller.lost(words(&reason)).await,
                 LinkEvent::Message(parts) => {
                     // A circusd answers in one frame; whatever came before it is not for us.
                     let payload = parts.last().map(|part| part.to_vec()).unwrap_or_default();
@@ -122,3 +131,20 @@ async fn run(teller: Teller, endpoint: Endpoint, mut frames: mpsc::Receiver<Vec<
 
 #[cfg(test)]
 mod tests;
+
+/// For a person who wanted a circusd there.
+fn words(reason: &DownReason) -> String {
+    match reason {
+        DownReason::Protocol(fault) => format!("no circusd's endpoint: {fault}; check the port"),
+        DownReason::ClosedEarly => {
+            "the connection was closed at once: no circusd listens there, or it is just ending".to_owned()
+        }
+        DownReason::Name { .. }
+        | DownReason::Refused
+        | DownReason::NoSocket
+        | DownReason::Denied
+        | DownReason::Timeout { .. }
+        | DownReason::Closed
+        | DownReason::System(_) => reason.to_string(),
+    }
+}

@@ -88,7 +88,7 @@ fn without_a_cluster_nobody_is_contacted() {
 fn targets_outside_are_three() {
     let home = Home::new();
     let run = |on: &str| home.run(&["--cluster", "127.9.9.[1-3]", "--on", on, "status"]);
-    run("127.9.9.4").check(3, "127.9.9.4 not in the cluster");
+    run("127.9.9.4").check(3, "not in the cluster 127.9.9.[1-3]: 127.9.9.4;");
     run("node*").check(3, "selects no node");
     run("-*").check(3, "selects no node");
     run("127.9.9.[1").check(2, "bracket");
@@ -124,6 +124,41 @@ fn unreachable_is_four_and_absent_is_none() {
     let lines = home.run(&["--cluster", &node, "--ndjson", "--timeout", "2", "stop", "--yes"]);
     lines.check(4, "");
     assert_eq!(lines.out.lines().count(), 2, "{}", lines.out);
+}
+
+#[test]
+fn whoever_accepts_is_not_absent() {
+    let home = Home::new();
+    // The kernel accepts for it, as it does for a circusd that hangs.
+    let silent = TcpListener::bind("127.0.0.1:0").expect("binds");
+    let port = silent.local_addr().expect("bound").port();
+    let range = format!("127.0.0.1-1:{port}");
+    let hung = home.run(&["--cluster", &range, "--timeout", "500ms", "status"]);
+    hung.check(5, "");
+    assert!(hung.out.contains("timed out") && hung.out.contains("says nothing within 0.5 s"), "{}", hung.out);
+    // Something else altogether.
+    let other = std::thread::spawn(move || {
+        // The connection of the first run still waits to be accepted.
+        for peer in silent.incoming().take(2) {
+            let mut peer = peer.expect("circusman");
+            let _left = std::io::Write::write_all(&mut peer, b"HTTP/1.1 400 Bad Request\r\n\r\n");
+            let _until_it_leaves = std::io::copy(&mut peer, &mut std::io::sink());
+        }
+    });
+    let http = home.run(&["--cluster", &range, "--timeout", "5", "status"]);
+    other.join().expect("served");
+    http.check(4, "");
+    assert!(http.out.contains("unreachable") && http.out.contains("check the port"), "{}", http.out);
+}
+
+#[test]
+fn yes_belongs_to_every_command() {
+    let home = Home::new();
+    let node = nobody();
+    for verb in ["status", "start", "stop", "restart", "reload", "configure", "reset", "stats", "cluster"] {
+        let ran = home.run(&["--cluster", &node, "--timeout", "2", verb, "--yes"]);
+        ran.check(if verb == "cluster" { 0 } else { 4 }, "");
+    }
 }
 
 #[test]

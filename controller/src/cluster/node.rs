@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 
 use crate::cluster::run::Run;
 use crate::inventory::NodeSpec;
+use crate::outcome::NodeState;
 
 /// Names a node for as long as it is part of the cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -67,7 +68,10 @@ pub enum Connection {
     /// None.
     Closed,
     /// Being made.
-    Opening,
+    Opening {
+        /// Somebody accepts it.
+        reached: bool,
+    },
     /// There.
     Open {
         /// What answered, once asked.
@@ -88,7 +92,7 @@ pub struct Node {
     pub spec: NodeSpec,
     /// The connection to it.
     pub connection: Connection,
-    /// There was a connection at some time.
+    /// Somebody was there at some time.
     pub seen: bool,
     /// The operation under way.
     pub run: Option<Run>,
@@ -108,7 +112,37 @@ impl Node {
     pub fn daemon(&self) -> Option<&Daemon> {
         match &self.connection {
             Connection::Open { daemon, .. } => daemon.as_ref(),
-            Connection::Closed | Connection::Opening => None,
+            Connection::Closed | Connection::Opening { .. } => None,
+        }
+    }
+
+    /// Somebody is there.
+    pub fn reached(&mut self) {
+        self.seen = true;
+        if let Connection::Opening { reached } = &mut self.connection {
+            *reached = true;
+        }
+    }
+
+    /// What it is when there is no connection to it.
+    #[must_use]
+    pub fn missing(&self) -> NodeState {
+        if self.spec.from_range && !self.seen { NodeState::Absent } else { NodeState::Unreachable }
+    }
+
+    /// What it is when no connection came about within `limit`, and why.
+    #[must_use]
+    pub fn silent(&self, limit: &str) -> (NodeState, String) {
+        match self.connection {
+            Connection::Opening { reached: true } => {
+                let why = format!(
+                    "accepts connections, but says nothing within {limit}: a circusd that hangs, or none"
+                );
+                (NodeState::TimedOut, why)
+            }
+            Connection::Closed | Connection::Opening { reached: false } | Connection::Open { .. } => {
+                (self.missing(), format!("no connection within {limit}"))
+            }
         }
     }
 }

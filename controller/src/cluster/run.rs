@@ -159,10 +159,10 @@ impl Node {
             Connection::Closed => {
                 run.phase = Phase::Connecting;
                 run.deadline.get_or_insert(turn.now + run.plan.timeout);
-                self.connection = Connection::Opening;
+                self.connection = Connection::Opening { reached: false };
                 turn.out.push(Effect::Open { node: self.id });
             }
-            Connection::Opening => run.phase = Phase::Connecting,
+            Connection::Opening { .. } => run.phase = Phase::Connecting,
         }
     }
 
@@ -274,7 +274,7 @@ impl Node {
             Wish::Busy { until, request, .. } if until <= turn.now => self.send(turn, request),
             Wish::Pause { until } if until <= turn.now => match (&run.phase, &self.connection) {
                 (Phase::Cleaning { .. }, Connection::Closed) => {
-                    self.connection = Connection::Opening;
+                    self.connection = Connection::Opening { reached: false };
                     turn.out.push(Effect::Open { node: self.id });
                 }
                 _ => self.happen(turn, Event::Woken),
@@ -322,7 +322,7 @@ impl Node {
                 run.phase = Phase::Sweeping(Sweep::new(turn.ids.session(), self.debts.clone()));
                 self.happen(turn, Event::Begin);
             }
-            Connection::Open { .. } | Connection::Opening | Connection::Closed => self.operate(turn),
+            Connection::Open { .. } | Connection::Opening { .. } | Connection::Closed => self.operate(turn),
         }
     }
 
@@ -343,7 +343,7 @@ impl Node {
         let (Some(run), connection) = (&mut self.run, &self.connection) else { return };
         let daemon = match connection {
             Connection::Open { daemon: Some(daemon), .. } => daemon,
-            Connection::Open { daemon: None, .. } | Connection::Opening | Connection::Closed => &stock,
+            Connection::Open { daemon: None, .. } | Connection::Opening { .. } | Connection::Closed => &stock,
         };
         let context = Context { daemon, now: turn.now };
         let next = match &mut run.phase {
@@ -407,7 +407,7 @@ impl Node {
         match self.connection {
             Connection::Open { .. } => self.clean(turn, Event::Begin),
             Connection::Closed => run.wish = Wish::Pause { until: turn.now },
-            Connection::Opening => run.wish = Wish::Nothing,
+            Connection::Opening { .. } => run.wish = Wish::Nothing,
         }
     }
 
@@ -417,9 +417,9 @@ impl Node {
         let waited = std::mem::replace(&mut run.wish, Wish::Nothing);
         match &mut run.phase {
             Phase::Queued | Phase::Connecting | Phase::Ready => {
-                let reason = format!("no connection within {limit}");
+                let (state, reason) = self.silent(&limit);
                 self.close(turn);
-                self.unreachable(turn, &reason);
+                self.end(turn, Verdict::bare(state, reason));
             }
             Phase::Cleaning { removal, .. } => {
                 // The next operation there begins with it.
@@ -445,9 +445,7 @@ impl Node {
     }
 
     fn unreachable(&mut self, turn: &mut Turn<'_>, reason: &str) {
-        let state =
-            if self.spec.from_range && !self.seen { NodeState::Absent } else { NodeState::Unreachable };
-        self.end(turn, Verdict::bare(state, reason));
+        self.end(turn, Verdict::bare(self.missing(), reason));
     }
 
     fn close(&mut self, turn: &mut Turn<'_>) {

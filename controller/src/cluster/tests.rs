@@ -32,6 +32,8 @@ struct Script {
     refuses: Option<&'static str>,
     /// Nobody answers a connection.
     dark: bool,
+    /// Accepts a connection and says nothing on it.
+    hangs: bool,
     latency: Duration,
     rs: bool,
     /// Own commands are refused until then.
@@ -65,6 +67,7 @@ impl Default for Script {
         Self {
             refuses: None,
             dark: false,
+            hangs: false,
             latency: ms(2),
             rs: false,
             busy_until: Duration::ZERO,
@@ -221,7 +224,10 @@ impl World {
 
     fn drop_coming(&mut self, id: NodeId) {
         self.coming.retain(|_, input| match input {
-            Input::Opened { node } | Input::Lost { node, .. } | Input::Received { node, .. } => *node != id,
+            Input::Reached { node }
+            | Input::Opened { node }
+            | Input::Lost { node, .. }
+            | Input::Received { node, .. } => *node != id,
             Input::Tick => true,
         });
     }
@@ -253,6 +259,9 @@ impl World {
             return;
         }
         let latency = script.latency;
+        if script.hangs {
+            return self.later(latency, Input::Reached { node });
+        }
         match script.refuses {
             Some(reason) => self.later(latency, Input::Lost { node, reason: reason.to_owned() }),
             None => {
@@ -427,7 +436,8 @@ fn reasons_are_precise() {
     let mute = Script { mute: vec!["hello"], ..Script::default() };
     let hung = Script { mute: vec!["start"], ..Script::default() };
     let broken = Script { breaks_at: vec![4], ..Script::default() };
-    let mut world = World::new(vec![refused, dark, mute, hung, broken], false);
+    let frozen = Script { hangs: true, ..Script::default() };
+    let mut world = World::new(vec![refused, dark, mute, hung, broken, frozen], false);
     let rows = world.run(start(), 8);
     let told: Vec<(NodeState, &str)> = rows.iter().map(|r| (r.state, r.reason.as_str())).collect();
     assert_eq!(
@@ -440,6 +450,10 @@ fn reasons_are_precise() {
             (
                 NodeState::Failed,
                 "connection lost during start db, which may have been done or not: connection reset by peer"
+            ),
+            (
+                NodeState::TimedOut,
+                "accepts connections, but says nothing within 5 s: a circusd that hangs, or none"
             ),
         ]
     );
@@ -613,6 +627,7 @@ fn script() -> impl Strategy<Value = Script> {
         |((refuses, dark), latency, rs, busy, mute, breaks_at)| Script {
             refuses,
             dark,
+            hangs: false,
             latency: ms(latency / 2),
             rs,
             busy_until: ms(busy),

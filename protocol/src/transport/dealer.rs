@@ -1,7 +1,7 @@
 //! DEALER: asks one ROUTER without waiting for answers, and stays connected to it.
 
 use bytes::Bytes;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use super::limits::LinkOptions;
@@ -15,6 +15,7 @@ use crate::zmtp::socket::SocketType;
 pub struct Dealer {
     notices: mpsc::Receiver<Notice>,
     sender: Option<PeerSender>,
+    accepted: watch::Receiver<bool>,
     task: JoinHandle<()>,
 }
 
@@ -25,7 +26,20 @@ impl Dealer {
     /// The endpoint names nothing one could connect to.
     pub fn connect(endpoint: Endpoint, options: LinkOptions) -> Result<Self, ConnectError> {
         let (link, notices) = Link::new(endpoint, SocketType::Dealer, options, None)?;
-        Ok(Self { notices, sender: None, task: tokio::spawn(link.run()) })
+        let accepted = link.accepted();
+        Ok(Self { notices, sender: None, accepted, task: tokio::spawn(link.run()) })
+    }
+
+    /// Resolves when somebody has accepted a connection, whatever comes of it: who hears nothing more
+    /// than that talks to a peer that hangs, not to a host that is down.
+    pub fn accepted(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut accepted = self.accepted.clone();
+        async move {
+            if accepted.wait_for(|accepted| *accepted).await.is_err() {
+                // The socket is closed: nobody will accept any more.
+                core::future::pending().await
+            }
+        }
     }
 
     /// The next thing that happens. Cancelling it loses nothing.
@@ -83,7 +97,7 @@ impl Dealer {
 
     /// Waits until what is queued has left, or for the linger time.
     pub async fn close(self) {
-        let Self { notices, sender, task } = self;
+        let Self { notices, sender, task, .. } = self;
         drop((notices, sender));
         let _ = task.await;
     }

@@ -126,6 +126,7 @@ pub(super) struct Link {
     owner: mpsc::Sender<Notice>,
     topics: Option<Topics>,
     budget: Arc<Budget>,
+    accepted: watch::Sender<bool>,
 }
 
 impl Link {
@@ -147,7 +148,13 @@ impl Link {
         }
         let (owner, notices) = mpsc::channel(options.max_inbox.max(1));
         let budget = Budget::new(options.max_inbox_bytes, FREE_BYTES);
-        Ok((Self { endpoint, socket_type, options, owner, topics, budget }, notices))
+        let accepted = watch::Sender::new(false);
+        Ok((Self { endpoint, socket_type, options, owner, topics, budget, accepted }, notices))
+    }
+
+    /// Becomes true when somebody accepts a connection, whatever comes of it.
+    pub(super) fn accepted(&self) -> watch::Receiver<bool> {
+        self.accepted.subscribe()
     }
 
     /// Runs until the owner is gone.
@@ -184,6 +191,7 @@ impl Link {
             Ok(Err(reason)) => return Some((reason, false)),
             Err(_) => return Some((DownReason::Timeout { limit }, false)),
         };
+        self.accepted.send_replace(true);
         let id = PeerId::next();
         let (sender, queue, shared) =
             PeerSender::new(id, self.options.max_queue, self.options.max_queue_bytes);

@@ -1,0 +1,144 @@
+//! The console as a person meets it: `circusman demo` on a pseudo terminal, with somebody who types.
+//! And that nothing is left of the demo, however it ends.
+#![expect(
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "tests start processes, read the clock, and fail by panicking"
+)]
+
+mod terminal;
+
+use std::path::{Path, PathBuf};
+
+use circus_tests::daemon::built;
+use circus_tests::wait::until;
+use nix::sys::signal::Signal;
+
+use crate::terminal::Terminal;
+
+const PROMPT: &str = "demo 3/3> ";
+
+/// A demo that has come up, and where it keeps its files.
+fn demo() -> (Terminal, PathBuf) {
+    let mut terminal = Terminal::start(&built("circusman"), &["demo"]);
+    let greeting = terminal.expect(PROMPT);
+    assert!(greeting.contains("demo: 3 of 3 nodes up"), "{greeting}");
+    let dir = greeting.split(" in ").nth(1).and_then(|rest| rest.lines().next()).unwrap_or_default();
+    let dir = PathBuf::from(dir.trim());
+    assert!(dir.join("services.ini").is_file(), "{greeting}");
+    (terminal, dir)
+}
+
+/// Command lines of all processes that name this directory.
+fn processes(dir: &Path) -> Vec<String> {
+    let name = dir.to_string_lossy();
+    let all = std::fs::read_dir("/proc").expect("/proc").flatten();
+    let lines = all.filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok());
+    lines
+        .map(|line| String::from_utf8_lossy(&line).replace('\0', " "))
+        .filter(|l| l.contains(&*name))
+        .collect()
+}
+
+fn assert_nothing_is_left(dir: &Path) {
+    until(&format!("{} and its processes to go: {:?}", dir.display(), processes(dir)), || {
+        (processes(dir).is_empty() && !dir.exists()).then_some(())
+    });
+}
+
+#[test]
+fn somebody_types() {
+    let (mut terminal, dir) = demo();
+
+    terminal.write("status\r");
+    let status = terminal.expect(PROMPT);
+    assert!(status.contains("cassandra") && status.contains("3 up in"), "{status}");
+
+    // Several verbs begin with it: a second Tab lists them; one more letter decides.
+    terminal.write("sta\t\t");
+    let listed = terminal.expect("status");
+    assert!(listed.contains("start") && listed.contains("stats"), "{listed}");
+    // It draws the line anew below the list.
+    terminal.expect(&format!("{PROMPT}sta"));
+    terminal.write("r\t-h\r");
+    terminal.expect("Usage: start [OPTIONS] [NAMES]...");
+    terminal.expect(PROMPT);
+
+    // Ctrl-C drops the line, not the console.
+    terminal.write("stop ne\u{3}");
+    terminal.expect(PROMPT);
+    terminal.write("strat\r");
+    terminal.expect("unrecognized subcommand 'strat'");
+    terminal.expect(PROMPT);
+
+    // A question, and a no.
+    terminal.write("stop\r");
+    terminal.expect("[y/N] ");
+    terminal.write("n\r");
+    terminal.expect("not confirmed; nothing was changed");
+    terminal.expect(PROMPT);
+
+    // Ctrl-D leaves.
+    terminal.write("\u{4}");
+    assert_eq!(terminal.wait(), 0);
+    assert_nothing_is_left(&dir);
+}
+
+#[test]
+fn pasted_lines_are_all_carried_out() {
+    let (mut terminal, dir) = demo();
+    // All at once, as terminals without bracketed paste send them.
+    terminal.write("cluster\rstatus neo4j; status titan # and no more\rcluster\r");
+    let mut shown = String::new();
+    for _ in 0..3 {
+        shown += &terminal.expect(PROMPT);
+    }
+    assert_eq!(shown.matches("nodes    127.").count(), 2, "{shown}");
+    assert_eq!(shown.matches("3 up in").count(), 2, "{shown}");
+    // And as one text in brackets.
+    terminal.write("\u{1b}[200~cluster\nstatus\u{1b}[201~\r");
+    let shown = terminal.expect("3 up in");
+    assert_eq!(shown.matches("nodes    127.").count(), 1, "{shown}");
+    terminal.expect(PROMPT);
+    terminal.write("exit\r");
+    assert_eq!(terminal.wait(), 0);
+    assert_nothing_is_left(&dir);
+}
+
+#[test]
+fn an_interrupt_ends_the_operation_and_not_the_console() {
+    let (mut terminal, dir) = demo();
+    terminal.write("configure --yes; start\r");
+    let started = terminal.expect(PROMPT);
+    assert!(started.contains("active: cassandra,neo4j,titan"), "{started}");
+    // The stand-ins take seconds to stop.
+    terminal.write("stop --yes\r");
+    terminal.expect("stop 0/3");
+    terminal.write("\u{3}");
+    let interrupted = terminal.expect(PROMPT);
+    assert!(interrupted.contains("3 cancelled in"), "{interrupted}");
+    terminal.write("status\r");
+    terminal.expect("3 up in");
+    terminal.write("exit\r");
+    assert_eq!(terminal.wait(), 0);
+    assert_nothing_is_left(&dir);
+}
+
+#[test]
+fn nothing_is_left_of_a_demo_that_is_killed() {
+    let (mut terminal, dir) = demo();
+    terminal.write("configure --yes; start\r");
+    terminal.expect("active: cassandra,neo4j,titan");
+    terminal.signal(Signal::SIGKILL);
+    assert_nothing_is_left(&dir);
+}
+
+#[test]
+fn nothing_is_left_of_a_demo_whose_terminal_is_closed() {
+    let (mut terminal, dir) = demo();
+    terminal.write("configure --yes; start\r");
+    terminal.expect("active: cassandra,neo4j,titan");
+    drop(terminal.hang_up());
+    assert_nothing_is_left(&dir);
+}
