@@ -9,8 +9,9 @@
 //! 2. Each `Spawned` is followed by exactly one `Exited`. If that says `lingering`, exactly one `Gone`
 //!    follows when the last process of the group has ended; else the key is gone at once.
 //! 3. A `Signal` for a key already gone is dropped silently.
-//! 4. Each `Sample`, `Deliver`, `Configure`, `Reset` and `ReadConfig` is answered by exactly one
-//!    `Sampled`, `Delivered`, `Configured`, `ResetDone` or `Config`.
+//! 4. Each `Sample`, `Deliver`, `Configure`, `Reset`, `RunHook`, `LoadHooks` and `ReadConfig` is
+//!    answered by exactly one `Sampled`, `Delivered`, `Configured`, `ResetDone`, `HookDone`,
+//!    `HooksLoaded` or `Config`; the hooks' at the latest after their limit.
 //! 5. Effects of one step are performed in order, so a waiting reply leaves after the events it
 //!    reports.
 //! 6. `next_deadline` names the moment at which a `Tick` is wanted; late is fine, early is harmless.
@@ -28,6 +29,9 @@ mod adopt;
 mod answer;
 mod command;
 mod deliver;
+mod extended;
+mod hook;
+mod load;
 mod operation;
 mod pace;
 mod process;
@@ -55,6 +59,7 @@ use crate::arbiter::input::{Input, Interrupt};
 use crate::arbiter::operation::{OpId, Operations, Outcome};
 use crate::arbiter::time::{Moment, Now};
 use crate::arbiter::turn::Turns;
+use crate::arbiter::watcher::hooks::Fact;
 use crate::arbiter::watcher::{Ctx, Random, Watcher};
 use crate::config::{Global, Inherited};
 
@@ -198,25 +203,23 @@ impl Arbiter {
         match input {
             Input::Command { command, reply } => self.obey(command, reply, &mut work),
             Input::Config(read) => self.adopt(read, &mut work),
-            Input::Spawned { key, pid } => {
-                self.with_process(key, &mut work, |watcher, ctx| watcher.spawned(key, pid, ctx));
-            }
+            Input::Spawned { key, pid } => self.hear(key, Fact::Spawned { key, pid }, &mut work),
             Input::SpawnFailed { key, error } => {
-                self.with_process(key, &mut work, |watcher, ctx| watcher.spawn_failed(key, &error, ctx));
+                self.hear(key, Fact::SpawnFailed { key, error }, &mut work);
                 self.strays.remove(&key);
             }
             Input::Exited { key, exit_code, lingering } => {
-                self.with_process(key, &mut work, |watcher, ctx| {
-                    watcher.exited(key, exit_code, lingering, ctx);
-                });
+                self.hear(key, Fact::Exited { key, exit_code, lingering }, &mut work);
                 if !lingering {
                     self.strays.remove(&key);
                 }
             }
             Input::Gone { key } => {
-                self.with_process(key, &mut work, |watcher, ctx| watcher.gone(key, ctx));
+                self.hear(key, Fact::Gone { key }, &mut work);
                 self.strays.remove(&key);
             }
+            Input::HookDone { job, outcome } => self.hook_done(job, outcome, &mut work),
+            Input::HooksLoaded { job, result } => self.hooks_loaded(job, result, &mut work),
             Input::Sampled { tag, figures } => self.sampled(tag, figures, &mut work),
             Input::Delivered { job, result } => self.delivered(job, result, &mut work),
             Input::Configured { job, result } => self.configured(job, result, &mut work),
@@ -262,7 +265,7 @@ impl Arbiter {
     ) -> Option<R> {
         let watcher = self.watchers.get_mut(&id)?;
         let was_down = watcher.is_down();
-        let mut born = Vec::new();
+        let (mut born, mut called, mut buried) = (Vec::new(), Vec::new(), Vec::new());
         let mut ctx = Ctx {
             now: work.now,
             out: &mut work.out,
@@ -270,10 +273,18 @@ impl Arbiter {
             born: &mut born,
             random: &mut self.random,
             ceiling: adopt::ceiling(&self.global),
+            global: &self.global,
+            next_job: &mut self.next.job,
+            called: &mut called,
+            buried: &mut buried,
             done: &mut work.done,
         };
         let result = act(watcher, &mut ctx);
         self.keys.extend(born.into_iter().map(|key| (key, id)));
+        self.jobs.extend(called.into_iter().map(|job| (job, deliver::Job::Hook(id))));
+        for key in buried {
+            self.keys.remove(&key);
+        }
         match (was_down, watcher.is_down()) {
             (true, false) => self.up += 1,
             (false, true) => self.up = self.up.saturating_sub(1),
@@ -283,17 +294,13 @@ impl Arbiter {
     }
 
     /// Something happened to a process.
-    fn with_process(&mut self, key: Key, work: &mut Work, act: impl FnOnce(&mut Watcher, &mut Ctx<'_>)) {
+    fn hear(&mut self, key: Key, fact: Fact, work: &mut Work) {
         let Some(id) = self.keys.get(&key).copied() else {
             // Left alone by `rm nostop`; what becomes of it is nobody's business.
             debug_assert!(self.strays.contains(&key), "unknown key {key:?}");
             return;
         };
-        self.with(id, work, act);
-        let lives = self.watchers.get(&id).is_some_and(|watcher| watcher.processes.contains_key(&key));
-        if !lives {
-            self.keys.remove(&key);
-        }
+        self.with(id, work, |watcher, ctx| watcher.hear(fact, ctx));
     }
 }
 

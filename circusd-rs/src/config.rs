@@ -61,6 +61,8 @@ pub struct Global {
     pub check_delay: f64,
     /// Seconds between two watchers at start-up.
     pub warmup_delay: f64,
+    /// Seconds that one call of a hook may take (ours).
+    pub hook_timeout: f64,
     /// Pid file.
     pub pidfile: Option<String>,
     /// Umask of the daemon and its children.
@@ -82,6 +84,7 @@ impl Default for Global {
             endpoint_owner: None,
             check_delay: 5.0,
             warmup_delay: 0.0,
+            hook_timeout: 60.0,
             pidfile: None,
             umask: None,
             loglevel: None,
@@ -230,6 +233,21 @@ impl fmt::Display for Account {
     }
 }
 
+impl WatcherConfig {
+    /// Its hooks that are Python functions.
+    pub fn python_hooks(&self) -> impl Iterator<Item = (&String, &HookConfig)> {
+        self.hooks.iter().filter(|(_, hook)| !hook.path.starts_with(HookConfig::PROGRAM))
+    }
+
+    /// The directories in which Python looks for them first.
+    #[must_use]
+    pub fn python_path(&self) -> Vec<String> {
+        let path = self.env.as_ref().and_then(|env| env.get("PYTHONPATH"));
+        let directories = path.map(String::as_str).unwrap_or_default().split(':');
+        directories.filter(|directory| !directory.is_empty()).map(str::to_owned).collect()
+    }
+}
+
 /// One hook.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HookConfig {
@@ -237,6 +255,11 @@ pub struct HookConfig {
     pub path: String,
     /// Failure counts as success.
     pub ignore_failure: bool,
+}
+
+impl HookConfig {
+    /// What stands before a program.
+    pub const PROGRAM: &str = "exec:";
 }
 
 /// `stdout_stream.*` or `stderr_stream.*`: the class and its other options as text.

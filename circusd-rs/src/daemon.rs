@@ -117,6 +117,8 @@ async fn serve(prepared: Prepared) -> Result<ExitCode, SetupError> {
     // Before anything starts: what a crash left half reset must be whole.
     recover(&SweepJob { services: config.services.clone(), membership: None, now: daemon.clock.now().wall })
         .log();
+    let (config, warnings) = daemon.runner.vetting().vet(config).await;
+    setup::warn(&warnings);
     daemon.configured(Ok(config));
     tracing::info!("Arbiter now waiting for commands");
     let code = daemon.run().await;
@@ -310,11 +312,14 @@ impl Daemon {
     fn read_config(&self) {
         let (source, inputs) = (self.source.clone(), self.inputs.clone());
         let read = tokio::task::spawn_blocking(move || source.read());
+        let vetting = self.runner.vetting();
         tokio::spawn(async move {
             let config = match read.await {
                 Ok(Ok(resolved)) => {
                     setup::warn(&resolved.warnings);
-                    Ok(Box::new(resolved.config))
+                    let (config, warnings) = vetting.vet(resolved.config).await;
+                    setup::warn(&warnings);
+                    Ok(Box::new(config))
                 }
                 Ok(Err(faults)) => Err(faults),
                 Err(error) => Err(vec![format!("bug: reading the configuration failed: {error}")]),
@@ -343,6 +348,9 @@ impl Daemon {
 fn described(effect: &Effect) -> String {
     match effect {
         Effect::Spawn { key, spec } => format!("spawn {key:?} {} {} {:?}", spec.watcher, spec.wid, spec.argv),
+        Effect::RunHook { job, call } => {
+            format!("run hook {job:?} {} of {}: {:?}", call.hook, call.watcher, call.callee)
+        }
         Effect::Configure { job, work: _ } => format!("configure {job:?}"),
         Effect::Reset { job, work: _ } => format!("reset {job:?}"),
         Effect::Reply { to, reply: _ } => format!("reply {to:?}"),
@@ -352,6 +360,7 @@ fn described(effect: &Effect) -> String {
         | Effect::OpenStreams { .. }
         | Effect::CloseStreams { .. }
         | Effect::Sample { .. }
+        | Effect::LoadHooks { .. }
         | Effect::ReadConfig
         | Effect::Publish(_)
         | Effect::Exit { .. } => format!("{effect:?}"),
@@ -370,6 +379,8 @@ fn reply_of(input: &Input) -> Option<ReplyTo> {
         | Input::Delivered { .. }
         | Input::Configured { .. }
         | Input::ResetDone { .. }
+        | Input::HookDone { .. }
+        | Input::HooksLoaded { .. }
         | Input::Interrupted(_)
         | Input::Tick => None,
     }

@@ -31,6 +31,8 @@ pub mod configure;
 
 pub mod reset;
 
+pub mod hook;
+
 mod walk;
 
 pub mod account;

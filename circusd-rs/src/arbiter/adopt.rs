@@ -120,10 +120,6 @@ impl Arbiter {
                 format!("Non-singleton watcher {} with numprocesses=0 won't start any process", config.name);
             work.log(LogLevel::Warn, text);
         }
-        if !config.hooks.is_empty() {
-            let hooks = config.hooks.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
-            work.log(LogLevel::Warn, format!("{}: hooks are not run: {hooks}", config.name));
-        }
         self.create(config)
     }
 
@@ -138,6 +134,7 @@ impl Arbiter {
         let applied = Global {
             check_delay: config.circus.check_delay,
             warmup_delay: config.circus.warmup_delay,
+            hook_timeout: config.circus.hook_timeout,
             ..self.global.clone()
         };
         self.take_globals(&Config { circus: applied, ..config.clone() });

@@ -7,7 +7,7 @@ use circus_protocol::reply::{Refusal, Reply};
 use serde_json::{Map, Value, json};
 
 use crate::arbiter::command::ok;
-use crate::arbiter::effect::{Effect, SampleTarget};
+use crate::arbiter::effect::{Effect, HookCall, SampleTarget};
 use crate::arbiter::id::{ReplyTo, SampleTag};
 use crate::arbiter::process::Process;
 use crate::arbiter::watcher::Watcher;
@@ -24,15 +24,40 @@ pub(super) struct Question {
     form: Form,
     /// Whose figures, in the order asked for.
     subjects: Vec<Subject>,
+    /// The hook that edits them.
+    editor: Option<Box<HookCall>>,
 }
 
+/// How figures are put together.
 #[derive(Debug)]
-enum Form {
+pub(super) enum Form {
     Daemon,
     /// `infos`: names in order, each with the number of its subjects.
     All(Vec<(String, usize)>),
     Watcher(String),
     Process(Value),
+}
+
+impl Form {
+    /// The answer from pids and their figures.
+    pub(super) fn body(self, entries: Vec<(String, Value)>) -> Reply {
+        let mut entries = entries.into_iter();
+        ok(match self {
+            Self::Daemon => Value::Null,
+            Self::Process(as_sent) => {
+                let info = entries.next().map_or(Value::from(NO_SUCH_PROCESS), |(_, info)| info);
+                json!({"process": as_sent, "info": info})
+            }
+            Self::Watcher(name) => json!({"name": name, "info": entries.collect::<Map<_, _>>()}),
+            Self::All(names) => {
+                let mut infos = Map::new();
+                for (name, count) in names {
+                    infos.insert(name, Value::Object(entries.by_ref().take(count).collect()));
+                }
+                json!({"infos": infos})
+            }
+        })
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -178,10 +203,12 @@ impl Arbiter {
                 names.push((watcher.config.name.original().to_owned(), of.len()));
                 subjects.extend(of);
             }
-            self.ask(Form::All(names), subjects, reply, work);
+            self.ask(Form::All(names), subjects, None, reply, work);
             return Ok(());
         };
-        let mut subjects = Subject::of(self.get(name)?);
+        let watcher = self.get(name)?;
+        let mut subjects = Subject::of(watcher);
+        let editor = if query.extended { self.editor(watcher) } else { None };
         let form = match &query.process {
             None => Form::Watcher(name.clone()),
             Some((as_sent, pid)) => {
@@ -193,19 +220,26 @@ impl Arbiter {
                 Form::Process(as_sent.clone())
             }
         };
-        self.ask(form, subjects, reply, work);
+        self.ask(form, subjects, editor, reply, work);
         Ok(())
     }
 
     pub(super) fn dstats(&mut self, reply: Option<ReplyTo>, work: &mut Work) -> Result<(), Refusal> {
-        let tag = self.question(Question { reply, form: Form::Daemon, subjects: Vec::new() });
+        let tag = self.question(Question { reply, form: Form::Daemon, subjects: Vec::new(), editor: None });
         work.out.push(Effect::Sample { tag, targets: vec![SampleTarget::Daemon] });
         Ok(())
     }
 
-    fn ask(&mut self, form: Form, subjects: Vec<Subject>, reply: Option<ReplyTo>, work: &mut Work) {
+    fn ask(
+        &mut self,
+        form: Form,
+        subjects: Vec<Subject>,
+        editor: Option<Box<HookCall>>,
+        reply: Option<ReplyTo>,
+        work: &mut Work,
+    ) {
         let targets = subjects.iter().map(|subject| SampleTarget::Process(subject.pid)).collect();
-        let tag = self.question(Question { reply, form, subjects });
+        let tag = self.question(Question { reply, form, subjects, editor });
         work.out.push(Effect::Sample { tag, targets });
     }
 
@@ -233,29 +267,18 @@ impl Arbiter {
             return;
         }
         let now = work.now.wall;
-        let mut entries = question.subjects.iter().map(|subject| {
+        let entries = question.subjects.iter().map(|subject| {
             let figures = figures.next().flatten();
             (
                 subject.pid.to_string(),
                 figures.map_or(Value::from(NO_SUCH_PROCESS), |map| told(map, subject, now)),
             )
         });
-        let body = match question.form {
-            Form::Daemon => Value::Null,
-            Form::Process(as_sent) => {
-                let info = entries.next().map_or(Value::from(NO_SUCH_PROCESS), |(_, info)| info);
-                json!({"process": as_sent, "info": info})
-            }
-            Form::Watcher(name) => json!({"name": name, "info": entries.collect::<Map<_, _>>()}),
-            Form::All(names) => {
-                let mut infos = Map::new();
-                for (name, count) in names {
-                    infos.insert(name, Value::Object(entries.by_ref().take(count).collect()));
-                }
-                json!({"infos": infos})
-            }
-        };
-        work.reply(question.reply, ok(body));
+        let entries: Vec<(String, Value)> = entries.collect();
+        match question.editor {
+            Some(call) => self.extend(question.reply, question.form, entries, *call, work),
+            None => work.reply(question.reply, question.form.body(entries)),
+        }
     }
 }
 

@@ -14,6 +14,7 @@ use crate::arbiter::selection::Chosen;
 use crate::arbiter::time::seconds;
 use crate::arbiter::watcher::{Style, Wanted, Watcher};
 use crate::arbiter::{Arbiter, ENDING, Ending, Reading, Work, deliver};
+use crate::config::WatcherConfig;
 use crate::config::option::{self, MAX_PROCESSES, Trigger};
 
 type Answered = Result<(), Refusal>;
@@ -273,6 +274,16 @@ impl Arbiter {
 
     fn set(&mut self, set: &Set, reply: Option<ReplyTo>, work: &mut Work) -> Answered {
         self.refuse_while_ending()?;
+        if let Some(load) = self.hooks_of_set(set)? {
+            self.hold_set(set, load, reply, work);
+            return Ok(());
+        }
+        self.set_now(set, reply, work)
+    }
+
+    /// Everything it needs is there.
+    pub(super) fn set_now(&mut self, set: &Set, reply: Option<ReplyTo>, work: &mut Work) -> Answered {
+        self.refuse_while_ending()?;
         let id = self.find(&set.name)?;
         let mut reload = false;
         for (key, value) in &set.options {
@@ -306,6 +317,30 @@ impl Arbiter {
         }
         self.check_owner(&add.options)?;
         let config = option::add(&add.name, &add.cmd, &add.args, &add.options, &self.inherited)?;
+        if let Some(load) = self.hooks_of_add(&config) {
+            self.hold_add(add, load, reply, work);
+            return Ok(());
+        }
+        self.create_added(add, config, reply, work)
+    }
+
+    /// Everything it needs is there; somebody may have taken the name meanwhile.
+    pub(super) fn add_now(&mut self, add: &Add, reply: Option<ReplyTo>, work: &mut Work) -> Answered {
+        self.refuse_while_ending()?;
+        if self.find(&add.name).is_ok() {
+            return Err(Refusal::Raised(format!("'{}' already exist", add.name)));
+        }
+        let config = option::add(&add.name, &add.cmd, &add.args, &add.options, &self.inherited)?;
+        self.create_added(add, config, reply, work)
+    }
+
+    fn create_added(
+        &mut self,
+        add: &Add,
+        config: WatcherConfig,
+        reply: Option<ReplyTo>,
+        work: &mut Work,
+    ) -> Answered {
         let id = self.create(config);
         self.publish(id, EventKind::Add, work);
         if !add.start {

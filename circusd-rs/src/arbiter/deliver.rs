@@ -5,15 +5,27 @@ use circus_protocol::number::{Pid, Signal};
 use circus_protocol::reply::{Refusal, Reply};
 
 use crate::arbiter::effect::{Effect, Reach};
-use crate::arbiter::id::{JobId, Key, ReplyTo};
+use crate::arbiter::extended::Extended;
+use crate::arbiter::hook::Point;
+use crate::arbiter::id::{JobId, Key, ReplyTo, WatcherId};
+use crate::arbiter::load::Held;
+use crate::arbiter::operation::{Goal, Operation, Shape, Then};
 use crate::arbiter::services::ServiceJob;
 use crate::arbiter::{Arbiter, Work};
 
 /// What the host is doing for a client.
 #[derive(Debug)]
 pub(super) enum Job {
-    Deliver { reply: Option<ReplyTo> },
+    Deliver {
+        reply: Option<ReplyTo>,
+    },
     Service(ServiceJob),
+    /// A hook of this watcher's is under way.
+    Hook(WatcherId),
+    /// Hooks that must be there before a command is obeyed.
+    Load(Held),
+    /// Figures that a hook edits.
+    Extended(Box<Extended>),
 }
 
 impl Job {
@@ -21,6 +33,9 @@ impl Job {
         match self {
             Self::Deliver { reply } => *reply,
             Self::Service(job) => job.reply,
+            Self::Hook(_) => None,
+            Self::Load(held) => held.reply,
+            Self::Extended(extended) => extended.reply(),
         }
     }
 }
@@ -77,9 +92,39 @@ impl Arbiter {
             work.reply(reply, Reply::ok());
             return Ok(());
         }
+        if self.signal_with_hooks(command, &keys, reach, reply, work)? {
+            return Ok(());
+        }
         let job = self.new_job(Job::Deliver { reply });
         work.out.push(Effect::Deliver { job, keys, signal: command.signal, reach });
         Ok(())
+    }
+
+    /// What a hook may forbid is sent by the watcher; true if that is so here. Children have no hooks.
+    fn signal_with_hooks(
+        &mut self,
+        command: &SignalCommand,
+        keys: &[Key],
+        reach: Reach,
+        reply: Option<ReplyTo>,
+        work: &mut Work,
+    ) -> Result<bool, Refusal> {
+        let signal = command.signal;
+        check(signal)?;
+        let watcher = self.get(&command.name)?;
+        let Some(pid) = watcher.pids().next() else { return Ok(false) };
+        let own = matches!(command.target, SignalTarget::Processes { .. } | SignalTarget::Recursive { .. });
+        let points = [Point::BeforeSignal { pid, signal }, Point::AfterSignal { pid, signal }];
+        if !own || !points.into_iter().any(|point| watcher.hooked(point)) {
+            return Ok(false);
+        }
+        let id = watcher.id;
+        for key in keys {
+            self.with(id, work, |watcher, ctx| watcher.send(*key, signal, reach, false, ctx));
+        }
+        let operation = Operation::new(reply, Shape::Plain, Then::Nothing);
+        self.claim(operation, vec![(id, Goal::Told)], "signal", work);
+        Ok(true)
     }
 
     pub(super) fn delivered(&mut self, job: JobId, result: Result<(), Refusal>, work: &mut Work) {
@@ -88,7 +133,7 @@ impl Arbiter {
                 Ok(()) => work.reply(reply, Reply::ok()),
                 Err(refusal) => work.refuse(reply, refusal),
             },
-            Some(other @ Job::Service(_)) => {
+            Some(other @ (Job::Service(_) | Job::Hook(_) | Job::Load(_) | Job::Extended(_))) => {
                 self.jobs.insert(job, other);
                 debug_assert!(false, "job {job:?} is no delivery");
             }

@@ -1,11 +1,13 @@
 //! Everything the arbiter can ask for.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use circus_protocol::event::Event;
 use circus_protocol::number::{Pid, Signal, Wid};
 use circus_protocol::reply::Reply;
 use circus_protocol::service::{ConfigureJob, ResetJob};
+use serde_json::{Map, Value};
 
 use crate::arbiter::id::{JobId, Key, ReplyTo, SampleTag, WatcherId};
 use crate::config::StreamConfig;
@@ -63,6 +65,20 @@ pub enum Effect {
         /// Of whom.
         targets: Vec<SampleTarget>,
     },
+    /// Call a hook, wherever it is written; answered by `HookDone`, at the latest after its limit.
+    RunHook {
+        /// Answered by `HookDone`.
+        job: JobId,
+        /// What, with what.
+        call: Box<HookCall>,
+    },
+    /// Import Python hooks, anew if they were imported before.
+    LoadHooks {
+        /// Answered by `HooksLoaded`.
+        job: JobId,
+        /// Which.
+        load: Box<HookLoad>,
+    },
     /// Read the configuration files again; answered by `Config`.
     ReadConfig,
     /// Render and write configuration files.
@@ -102,6 +118,53 @@ pub enum Effect {
         /// The process' exit status.
         code: u8,
     },
+}
+
+/// One call of a hook: everything it may see.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HookCall {
+    /// `before_start`, …
+    pub hook: String,
+    /// Where it is.
+    pub callee: Callee,
+    /// The watcher's name as configured.
+    pub watcher: String,
+    /// What a hook can read of its watcher: options, pids.
+    pub facts: Map<String, Value>,
+    /// The environment of the watcher's processes.
+    pub env: Vec<(String, String)>,
+    /// Where they run.
+    pub working_dir: String,
+    /// What a hook can read of the arbiter: its endpoints.
+    pub arbiter: Map<String, Value>,
+    /// What this call is about: `pid`, `signum`, …
+    pub extra: Map<String, Value>,
+    /// Directories for Python to look in.
+    pub search: Vec<String>,
+    /// How long it may take.
+    pub limit: Duration,
+}
+
+/// Where a hook is.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Callee {
+    /// `package.module.function` or `package.module:function`.
+    Python(String),
+    /// A program and its arguments.
+    Program(Vec<String>),
+}
+
+/// Python hooks that must be there before they are taken over.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HookLoad {
+    /// Dotted paths, in order.
+    pub paths: Vec<String>,
+    /// Directories for Python to look in.
+    pub search: Vec<String>,
+    /// Import again what was imported before.
+    pub again: bool,
+    /// How long it may take.
+    pub limit: Duration,
 }
 
 /// How loud a log line is.

@@ -77,10 +77,38 @@ pub enum Input {
         /// What went.
         result: Result<Box<ResetOutcome>, Vec<String>>,
     },
+    /// A hook has returned, raised, or taken too long.
+    HookDone {
+        /// Which call.
+        job: JobId,
+        /// What came of it.
+        outcome: HookOutcome,
+    },
+    /// A `LoadHooks` was carried out.
+    HooksLoaded {
+        /// Which.
+        job: JobId,
+        /// Or what the first that failed said.
+        result: Result<(), String>,
+    },
     /// A signal to the daemon.
     Interrupted(Interrupt),
     /// A deadline may have passed.
     Tick,
+}
+
+/// What came of a hook's call.
+#[derive(Debug, Clone, PartialEq)]
+pub enum HookOutcome {
+    /// It returned something that counts as true, or not.
+    Returned {
+        /// As Python judges truth; exit status 0 of an executable.
+        truth: bool,
+        /// What it left of the `stats` it was given.
+        stats: Option<Map<String, Value>>,
+    },
+    /// It raised, could not be called, or took too long: the error's text.
+    Raised(String),
 }
 
 /// What a signal to the daemon means.

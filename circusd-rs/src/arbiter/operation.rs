@@ -33,6 +33,8 @@ pub(super) enum Goal {
     Killed { keys: Vec<Key> },
     /// As many processes as wanted, none on the way in or out.
     Settled,
+    /// What was queued behind hooks has left.
+    Told,
 }
 
 impl Goal {
@@ -40,7 +42,7 @@ impl Goal {
     pub(super) fn wants_up(&self) -> bool {
         match self {
             Self::Begun | Self::Between | Self::Up { .. } | Self::Reloaded { .. } | Self::Settled => true,
-            Self::Down | Self::Killed { .. } => false,
+            Self::Down | Self::Killed { .. } | Self::Told => false,
         }
     }
 
@@ -48,9 +50,12 @@ impl Goal {
     pub(super) fn wants_down(&self) -> bool {
         match self {
             Self::Down | Self::Between => true,
-            Self::Begun | Self::Up { .. } | Self::Reloaded { .. } | Self::Settled | Self::Killed { .. } => {
-                false
-            }
+            Self::Begun
+            | Self::Up { .. }
+            | Self::Reloaded { .. }
+            | Self::Settled
+            | Self::Killed { .. }
+            | Self::Told => false,
         }
     }
 }

@@ -66,6 +66,20 @@ pub(super) enum Why {
     Surplus,
     /// The watcher stops: published when all are gone.
     Watcher,
+    /// A hook did not want it: neither its birth nor its death is published, not replaced.
+    Vetoed,
+}
+
+impl Why {
+    /// The watcher stops, and this one goes with it.
+    pub(super) fn join_the_watcher(&mut self) {
+        match self {
+            Self::Crashed | Self::Replaced | Self::Sequential | Self::Surplus | Self::Watcher => {
+                *self = Self::Watcher;
+            }
+            Self::Vetoed => {}
+        }
+    }
 }
 
 impl Process {
@@ -83,7 +97,7 @@ impl Process {
             State::Spawning | State::Running { .. } => true,
             State::Stopping { why, .. } | State::Draining { why, .. } => match why {
                 Why::Crashed | Why::Replaced | Why::Sequential => true,
-                Why::Surplus | Why::Watcher => false,
+                Why::Surplus | Why::Watcher | Why::Vetoed => false,
             },
         }
     }

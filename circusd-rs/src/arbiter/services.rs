@@ -17,7 +17,7 @@ use crate::arbiter::id::{JobId, ReplyTo, WatcherId};
 use crate::arbiter::operation::{Goal, Operation, Shape, Then};
 use crate::arbiter::select::Pattern;
 use crate::arbiter::watcher::{Wanted, Watcher};
-use crate::arbiter::{Arbiter, Work};
+use crate::arbiter::{Arbiter, Ending, Work};
 
 /// A job on services' files.
 #[derive(Debug)]
@@ -119,7 +119,9 @@ impl Arbiter {
         match (result, done.work) {
             (Ok(outcome), Files::Configure(membership)) => {
                 self.membership = membership.or(self.membership.take());
-                for name in &outcome.restart {
+                // Once the daemon ends, nothing starts any more.
+                let restart = if self.ending == Ending::No { outcome.restart.as_slice() } else { &[] };
+                for name in restart {
                     if let Some(id) = self.names.get(&name.to_lowercase()).copied() {
                         self.wish(id, "configure", work, Watcher::wish_restart);
                     }
@@ -197,7 +199,14 @@ impl Arbiter {
                     self.write(job, Effect::Reset { job, work: order }, dry_run, work);
                 }
             }
-            Some(Job::Service(ServiceJob { work: Files::Configure(_), .. }) | Job::Deliver { .. }) | None => {
+            Some(
+                Job::Service(ServiceJob { work: Files::Configure(_), .. })
+                | Job::Deliver { .. }
+                | Job::Hook(_)
+                | Job::Load(_)
+                | Job::Extended(_),
+            )
+            | None => {
                 debug_assert!(false, "job {job:?} does not wait");
             }
         }
@@ -280,9 +289,9 @@ impl Arbiter {
                 }
                 Some(done)
             }
-            Some(other @ Job::Deliver { .. }) => {
+            Some(other @ (Job::Deliver { .. } | Job::Hook(_) | Job::Load(_) | Job::Extended(_))) => {
                 self.jobs.insert(job, other);
-                debug_assert!(false, "job {job:?} is a delivery");
+                debug_assert!(false, "job {job:?} is no job of services");
                 None
             }
             None => {

@@ -30,7 +30,7 @@ impl Arbiter {
         let before = watcher.noted;
         watcher.noted = watcher.next_deadline(work.now.mono);
         let after = watcher.noted;
-        let forget = watcher.wanted == Wanted::Gone && watcher.is_stopped();
+        let forget = watcher.wanted == Wanted::Gone && watcher.is_down();
         if before != after || forget {
             self.deadlines.extend(after.filter(|_| !forget).map(|at| (at, id)));
             if let Some(at) = before.filter(|_| before != after || forget) {

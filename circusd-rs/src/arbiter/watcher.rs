@@ -15,11 +15,11 @@
 //! `wanted` still up, a changed definition is taken over on the way through Stopped. It refuses to
 //! know other watchers, clients and names: whoever waits left a [`Ticket`].
 //!
-//! Hooks belong here, each before or after the transition it is named after: they need a phase of
-//! their own for every hook whose answer decides.
+//! What leaves a watcher, and every step whose hook decides, goes through [`hooks`].
 
 mod converge;
 mod deaths;
+pub(in crate::arbiter) mod hooks;
 mod reload;
 
 use std::collections::BTreeMap;
@@ -31,13 +31,13 @@ use circus_protocol::reply::Refusal;
 use serde_json::Value;
 
 use crate::arbiter::effect::{Effect, LogLevel};
-use crate::arbiter::id::{Key, WatcherId};
+use crate::arbiter::id::{JobId, Key, WatcherId};
 use crate::arbiter::operation::{Goal, OpId, Outcome, Ticket};
 use crate::arbiter::pace::{Slots, Tries};
 use crate::arbiter::process::{Process, State, Why};
 use crate::arbiter::time::{Moment, Now};
-use crate::config::WatcherConfig;
 use crate::config::option::{self, Trigger};
+use crate::config::{Global, WatcherConfig};
 
 /// What circus prints as status, with what is only known in it.
 #[derive(Debug, Clone, PartialEq)]
@@ -99,6 +99,14 @@ pub(super) struct Ctx<'a> {
     pub(super) random: &'a mut Random,
     /// The longest pause between two tries.
     pub(super) ceiling: Duration,
+    /// The names and settings that hooks are told.
+    pub(super) global: &'a Global,
+    /// Fresh jobs.
+    pub(super) next_job: &'a mut u64,
+    /// The hooks that were called in this step.
+    pub(super) called: &'a mut Vec<JobId>,
+    /// The keys that are no more since this step.
+    pub(super) buried: &'a mut Vec<Key>,
     /// What became of tickets.
     pub(super) done: &'a mut Vec<(OpId, Outcome)>,
 }
@@ -146,6 +154,7 @@ pub(super) struct Watcher {
     pub(super) warm: Moment,
     pub(super) tries: Tries,
     pub(super) slots: Slots,
+    pub(super) hooks: hooks::Hooks,
     /// The deadline the arbiter has noted for it.
     pub(super) noted: Option<Moment>,
 }
@@ -169,6 +178,7 @@ impl Watcher {
             warm: Moment::default(),
             tries: Tries::default(),
             slots: Slots::default(),
+            hooks: hooks::Hooks::default(),
             noted: None,
         }
     }
@@ -194,7 +204,7 @@ impl Watcher {
 
     /// Stopped for good: whoever is down keeps being down until somebody wishes otherwise.
     pub(super) fn is_down(&self) -> bool {
-        self.is_stopped() && matches!(self.wanted, Wanted::Down | Wanted::Gone)
+        self.is_stopped() && !self.hooks.waiting() && matches!(self.wanted, Wanted::Down | Wanted::Gone)
     }
 
     /// Down, and nobody waits for anything.
@@ -222,10 +232,10 @@ impl Watcher {
         }
     }
 
-    /// Whether it is only waiting for time to pass.
+    /// Whether it is only waiting for time to pass, or for a hook.
     pub(super) fn is_pausing(&self, now: Moment) -> bool {
         let spawning = self.processes.values().any(Process::spawning);
-        !spawning && (self.warm > now || self.tries.not_before() > now)
+        self.hooks.waiting() || !spawning && (self.warm > now || self.tries.not_before() > now)
     }
 
     // ---- wishes ----
@@ -331,7 +341,7 @@ impl Watcher {
         }
         self.tries = Tries::default();
         self.trouble = None;
-        self.publish(EventKind::Updated, ctx);
+        self.say(EventKind::Updated, ctx);
         Ok(trigger)
     }
 
@@ -357,6 +367,7 @@ impl Watcher {
                 | Goal::Between
                 | Goal::Reloaded { .. }
                 | Goal::Settled
+                | Goal::Told
                 | Goal::Killed { .. } => {
                     Outcome::Overtaken(format!("{} of '{name}' was overtaken by {by}", ticket.command))
                 }

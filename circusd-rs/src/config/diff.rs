@@ -84,6 +84,7 @@ pub fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
         endpoint_owner,
         check_delay: _,
         warmup_delay: _,
+        hook_timeout: _,
         pidfile,
         umask,
         loglevel,

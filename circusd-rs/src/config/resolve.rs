@@ -164,6 +164,9 @@ impl Reader<'_> {
                 .typed("check_delay", parse_float, "is not a number")
                 .unwrap_or(default.check_delay),
             warmup_delay: self.warmup_delay(),
+            hook_timeout: self
+                .typed("hook_timeout", positive, "is not a number above 0")
+                .unwrap_or(default.hook_timeout),
             pidfile: self.text("pidfile").filter(|path| !path.is_empty()),
             umask: self.umask(),
             loglevel: self.text("loglevel"),
@@ -227,6 +230,10 @@ impl Reader<'_> {
             self.warnings.push(format!("{place}: [circus] {key} is not supported yet and has no effect"));
         }
     }
+}
+
+fn positive(text: &str) -> Option<f64> {
+    parse_float(text).filter(|number| *number > 0.0)
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! ```text
 //!             ┌► warden: processes ──► output: streams
 //!  perform ───┼► sampler: figures
+//!             ├► hooks: programs, Python
 //!             └► a thread for each job: configure, reset
 //! ```
 //!
@@ -24,6 +25,7 @@ use crate::arbiter::effect::{Effect, LogLevel, Reach};
 use crate::arbiter::id::{JobId, Key, ReplyTo};
 use crate::arbiter::input::Input;
 use crate::host::configure::configure;
+use crate::host::hook::{Hooks, Vetting};
 use crate::host::reset::janitor::{self, Janitor};
 use crate::host::reset::{ResetError, reset};
 use crate::host::sample::{self, Question};
@@ -92,6 +94,7 @@ pub struct Runner {
     questions: mpsc::Sender<Question>,
     written: oneshot::Receiver<()>,
     janitor: Janitor,
+    hooks: Hooks,
     handle: Handle,
 }
 
@@ -107,7 +110,9 @@ impl Runner {
         let orders = warden::start(inputs.clone(), outputs.clone(), orphans == Orphans::Adopted)?;
         let questions = sample::start(inputs.clone())?;
         let janitor = janitor::start()?;
-        Ok(Self { inputs, orders, outputs, questions, written, janitor, handle: Handle::current() })
+        let handle = Handle::current();
+        let hooks = Hooks::new(inputs.clone(), orders.clone(), handle.clone());
+        Ok(Self { inputs, orders, outputs, questions, written, janitor, hooks, handle })
     }
 
     /// Begin an effect; its answer, if it has one, arrives as an input. What the loop does itself is
@@ -141,6 +146,8 @@ impl Runner {
                 };
                 self.job(work, answer);
             }
+            Effect::RunHook { job, call } => self.hooks.run(job, *call),
+            Effect::LoadHooks { job, load } => self.hooks.load(job, *load),
             Effect::ReadConfig => return Some(LoopEffect::ReadConfig),
             Effect::Publish(event) => return Some(LoopEffect::Publish(event)),
             Effect::Reply { to, reply } => return Some(LoopEffect::Reply { to, reply }),
@@ -150,6 +157,12 @@ impl Runner {
         None
     }
 
+    /// For whoever reads a configuration: are its hooks there?
+    #[must_use]
+    pub fn vetting(&self) -> Vetting {
+        self.hooks.vetting()
+    }
+
     /// There may be something aside below the roots of these services that has had its time.
     pub fn tidy(&self, job: SweepJob) {
         self.janitor.look(job);
@@ -157,8 +170,8 @@ impl Runner {
 
     /// Let go of everything: output that is still in the pipes is written, processes that run stay.
     pub async fn finish(self) {
-        let Self { inputs, orders, outputs, questions, written, janitor: _, handle: _ } = self;
-        drop((inputs, orders, outputs, questions));
+        let Self { inputs, orders, outputs, questions, written, janitor: _, hooks, handle: _ } = self;
+        drop((inputs, orders, outputs, questions, hooks));
         if timeout(FINISH, written).await.is_err() {
             tracing::error!("some output could not be written in time");
         }
@@ -179,7 +192,7 @@ impl Runner {
                 let error = format!("[Errno {errno}] Resource temporarily unavailable: fork");
                 self.answer(Input::SpawnFailed { key, error });
             }
-            Order::Signal { .. } => {}
+            Order::Signal { .. } | Order::Aid { .. } => {}
             Order::Deliver { job, .. } => {
                 let refusal = Refusal::Os { errno, text: "Resource temporarily unavailable".to_owned() };
                 self.answer(Input::Delivered { job, result: Err(refusal) });

@@ -36,7 +36,7 @@ use crate::arbiter::input::Input;
 use crate::host::child::{Child, Picture, State};
 use crate::host::clock;
 use crate::host::spawn::plan::{Plan, words};
-use crate::host::spawn::{self, Descriptors, REPORT, raw};
+use crate::host::spawn::{self, Descriptors, Forked, REPORT, raw};
 use crate::host::stream::{Attach, Feed, Outputs};
 
 /// Orders that may wait; a step of the arbiter gives at most a few for each process. When it is full
@@ -55,7 +55,11 @@ pub(crate) enum Order {
     Spawn { key: Key, spec: Arc<SpawnSpec> },
     Signal { key: Key, signal: Signal, reach: Reach },
     Deliver { job: JobId, keys: Vec<Key>, signal: Signal, reach: Reach },
+    Aid { key: Key, spec: Box<SpawnSpec>, pipes: [Option<OwnedFd>; 3], news: mpsc::Sender<Input> },
 }
+
+/// The most that is told about one process: it runs, it has ended, its group is gone.
+pub(crate) const NEWS: usize = 3;
 
 /// What a task that watches one process has seen.
 #[derive(Debug)]
@@ -84,6 +88,7 @@ pub(crate) fn start(
         keys: BTreeMap::new(),
         looks: BTreeMap::new(),
         outbox: VecDeque::new(),
+        aides: BTreeMap::new(),
         notices,
         outputs,
         null: null.into(),
@@ -102,6 +107,8 @@ struct Warden {
     /// When to look at which lingering group.
     looks: BTreeMap<Key, Instant>,
     outbox: VecDeque<Input>,
+    /// Processes that the host itself asked for; the loop hears nothing of them.
+    aides: BTreeMap<Key, mpsc::Sender<Input>>,
     notices: mpsc::Sender<Notice>,
     outputs: Outputs,
     null: OwnedFd,
@@ -149,7 +156,14 @@ impl Warden {
                 Order::Spawn { key, spec } => {
                     picture.outdate();
                     if let Err(error) = self.spawn(key, &spec) {
-                        self.outbox.push_back(Input::SpawnFailed { key, error });
+                        self.tell(key, Input::SpawnFailed { key, error });
+                    }
+                }
+                Order::Aid { key, spec, pipes, news } => {
+                    picture.outdate();
+                    self.aides.insert(key, news);
+                    if let Err(error) = self.aid(key, &spec, &pipes) {
+                        self.tell(key, Input::SpawnFailed { key, error });
                     }
                 }
                 Order::Signal { key, signal, reach } => {
@@ -173,10 +187,6 @@ impl Warden {
 
     fn spawn(&mut self, key: Key, spec: &SpawnSpec) -> Result<(), String> {
         let plan = Plan::new(spec).map_err(|error| error.to_string())?;
-        let system = |error: io::Error| match error.raw_os_error() {
-            Some(errno) => format!("{}: fork", words(errno)),
-            None => error.to_string(),
-        };
         let (stdout, out_feed) = self.sink(spec.stdout).map_err(system)?;
         let (stderr, err_feed) = self.sink(spec.stderr).map_err(system)?;
         let stdin = match spec.stdin {
@@ -184,17 +194,39 @@ impl Warden {
             Stdio::Null | Stdio::Stream => Some(&self.null),
         };
         let of = [stdin, self.given(spec.stdout, &stdout), self.given(spec.stderr, &stderr)];
-        let forked = spawn::fork(&plan, &Descriptors { of }).map_err(system)?;
-        let pid = Pid::new(forked.pid).ok_or("the kernel gave a process number below 1")?;
+        let (pid, forked) = fork(&plan, of)?;
         for (feed, pipe) in [(Feed::Stdout, out_feed), (Feed::Stderr, err_feed)] {
             if let Some(pipe) = pipe {
                 self.outputs.attach(Attach { key, watcher: spec.watcher_id, feed, pid, pipe });
             }
         }
+        self.enter(key, pid, plan, forked);
+        Ok(())
+    }
+
+    /// As `spawn`, for the host itself.
+    fn aid(&mut self, key: Key, spec: &SpawnSpec, pipes: &[Option<OwnedFd>; 3]) -> Result<(), String> {
+        let plan = Plan::new(spec).map_err(|error| error.to_string())?;
+        let [stdin, stdout, stderr] = pipes;
+        let (pid, forked) = fork(&plan, [stdin.as_ref(), stdout.as_ref(), stderr.as_ref()])?;
+        self.enter(key, pid, plan, forked);
+        Ok(())
+    }
+
+    fn enter(&mut self, key: Key, pid: Pid, plan: Plan, forked: Forked) {
         self.children.insert(key, Child::starting(pid, plan));
         self.keys.insert(forked.pid, key);
         tokio::spawn(watch(key, forked.report, forked.pidfd, self.notices.clone()));
-        Ok(())
+    }
+
+    /// Tells the loop, or whoever of the host asked for this process.
+    fn tell(&mut self, key: Key, news: Input) {
+        let Some(aide) = self.aides.get(&key) else { return self.outbox.push_back(news) };
+        // There is room for all that can be told; who left has no ear.
+        let _who_asked_left = aide.try_send(news);
+        if !self.children.contains_key(&key) {
+            self.aides.remove(&key);
+        }
     }
 
     /// The two ends of a pipe, if one is wanted: the child's and ours.
@@ -236,10 +268,9 @@ impl Warden {
         if let Some(error) = spawn::failure(&plan, report) {
             raw::await_exit(pid.get());
             self.forget(key, pid.get());
-            self.outbox.push_back(Input::SpawnFailed { key, error });
+            self.tell(key, Input::SpawnFailed { key, error });
             return;
         }
-        self.outbox.push_back(Input::Spawned { key, pid });
         let mut picture = Picture::default();
         for (signal, reach) in waiting {
             if let Err(refusal) = child.signal(signal, reach, &mut picture) {
@@ -247,6 +278,7 @@ impl Warden {
             }
         }
         picture.settle();
+        self.tell(key, Input::Spawned { key, pid });
         // Its end may have been seen before its start was.
         self.reap(key);
     }
@@ -282,7 +314,7 @@ impl Warden {
         } else {
             self.forget(key, pid);
         }
-        self.outbox.push_back(Input::Exited { key, exit_code, lingering });
+        self.tell(key, Input::Exited { key, exit_code, lingering });
     }
 
     fn look_later(&mut self, key: Key) {
@@ -307,7 +339,7 @@ impl Warden {
             } else {
                 let pid = child.pid.get();
                 self.forget(key, pid);
-                self.outbox.push_back(Input::Gone { key });
+                self.tell(key, Input::Gone { key });
             }
         }
     }
@@ -344,6 +376,19 @@ impl Warden {
         for key in keys {
             self.reap(key);
         }
+    }
+}
+
+fn fork(plan: &Plan, of: [Option<&OwnedFd>; 3]) -> Result<(Pid, Forked), String> {
+    let forked = spawn::fork(plan, &Descriptors { of }).map_err(system)?;
+    let pid = Pid::new(forked.pid).ok_or("the kernel gave a process number below 1")?;
+    Ok((pid, forked))
+}
+
+fn system(error: io::Error) -> String {
+    match error.raw_os_error() {
+        Some(errno) => format!("{}: fork", words(errno)),
+        None => error.to_string(),
     }
 }
 

@@ -3,7 +3,7 @@
 //!
 //! A failing history prints its seed; `history(SEED)` alone repeats it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use circus_protocol::command::{
@@ -15,16 +15,30 @@ use circus_protocol::service::{ConfigureOutcome, ResetOutcome};
 use serde_json::{Value, json};
 
 use crate::arbiter::effect::Effect;
-use crate::arbiter::input::{Input, Interrupt};
+use crate::arbiter::input::{HookOutcome, Input, Interrupt};
 use crate::arbiter::process::Process;
-use crate::arbiter::tests::play::{Manners, Play, of, services};
+use crate::arbiter::tests::play::{Manners, Play, TRUE, of, services};
 use crate::arbiter::watcher::{Phase, Random, Wanted, Watcher};
-use crate::config::{Config, WatcherConfig};
+use crate::config::{Config, HookConfig, WatcherConfig};
 
 const HISTORIES: u64 = 2000;
 const STEPS: u64 = 60;
 /// More is never wanted of one watcher here.
 const MOST: u32 = 4;
+/// All moments with a hook.
+const POINTS: [&str; 11] = [
+    "before_start",
+    "after_start",
+    "before_spawn",
+    "after_spawn",
+    "before_stop",
+    "after_stop",
+    "before_signal",
+    "after_signal",
+    "before_reap",
+    "after_reap",
+    "extended_stats",
+];
 const NAMES: [&str; 4] = ["a", "b", "C", "d"];
 
 struct World {
@@ -41,6 +55,7 @@ impl World {
         let files = config(&mut random);
         let mut play = Play::idle(Vec::new());
         play.hold_spawns = true;
+        play.hold_hooks = true;
         play.files = Ok(files);
         Self { play, random, asked: 0, log: Vec::new() }
     }
@@ -88,7 +103,8 @@ impl World {
                 Command::Kill(Kill { name, pid: None, signal, graceful_timeout, waiting })
             }
             13 => {
-                let options = match self.pick(3) {
+                let options = match self.pick(4) {
+                    3 => ("hooks.after_start", json!("a.b")),
                     0 => ("cmd", json!("other")),
                     1 => ("numprocesses", json!(self.pick(u64::from(MOST)))),
                     _ => ("max_age", json!(self.pick(3))),
@@ -111,9 +127,10 @@ impl World {
     }
 
     fn question(&mut self, name: String) -> Command {
-        match self.pick(5) {
+        match self.pick(6) {
             0 => Command::Dstats,
             1 => Command::Stats(StatsQuery { name: None, process: None, extended: false }),
+            4 => Command::Stats(StatsQuery { name: Some(name), process: None, extended: true }),
             2 => Command::Status { name: None },
             3 => Command::Options { name },
             _ => Command::Signal(SignalCommand {
@@ -159,7 +176,7 @@ impl World {
 
     /// One thing happens.
     fn happen(&mut self) {
-        match self.pick(20) {
+        match self.pick(22) {
             0..=6 => {
                 let command = self.command();
                 self.log.push(format!("{:?} {command:?}", self.play.now.mono));
@@ -194,6 +211,16 @@ impl World {
                     if self.chance(85) { Ok(config(&mut self.random)) } else { Err(vec!["bad".to_owned()]) };
             }
             17 => self.answer_job(),
+            18 => {
+                let hook = POINTS[usize::try_from(self.pick(POINTS.len() as u64)).unwrap()];
+                let outcome = match self.pick(4) {
+                    0 => HookOutcome::Raised("boom".to_owned()),
+                    1 => HookOutcome::Returned { truth: false, stats: None },
+                    _ => TRUE,
+                };
+                self.play.hooks.insert(hook.to_owned(), outcome);
+            }
+            19 | 20 => self.play.answer_hook(),
             _ => {
                 // Nothing of what the host has to say is heard meanwhile.
                 let seconds = [0.01, 0.3, 2.0, 40.0][usize::try_from(self.pick(4)).unwrap()];
@@ -251,10 +278,15 @@ impl World {
     /// The world becomes kind: everything must come to rest.
     fn calm(&mut self) {
         self.play.manners.clear();
+        self.play.hooks.clear();
         self.play.hold_spawns = false;
+        self.play.hold_hooks = false;
         for _ in 0..40 {
             while !self.play.spawning.is_empty() {
                 self.play.answer_spawn();
+            }
+            while !self.play.calling.is_empty() {
+                self.play.answer_hook();
             }
             self.play.settle();
             while !self.play.asked.is_empty() {
@@ -294,6 +326,7 @@ impl World {
                     panic!("{} is still {}", watcher.config.name, watcher.status());
                 }
             }
+            assert!(!watcher.hooks.waiting(), "{} waits for a hook", watcher.config.name);
             assert_eq!(watcher.holds, 0, "{} is held by nobody", watcher.config.name);
             assert!(watcher.tickets.is_empty(), "somebody still waits for {}", watcher.config.name);
         }
@@ -314,16 +347,26 @@ fn check_watcher(watcher: &Watcher) {
         Phase::Stopped => assert!(watcher.processes.is_empty(), "{name} is stopped"),
         Phase::Stopping { .. } => {
             let lives = watcher.processes.values().any(Process::running);
-            assert!(!lives, "{name} stops, and one was not asked to");
+            assert!(!lives || watcher.hooks.waiting(), "{name} stops, and one was not asked to");
         }
         Phase::Starting { .. } | Phase::Active => {
-            assert!(matches!(watcher.wanted, Wanted::Up), "{name} is wanted {:?}", watcher.wanted);
+            let up = watcher.hooks.waiting() || watcher.wanted == Wanted::Up;
+            assert!(up, "{name} is wanted {:?}", watcher.wanted);
         }
     }
     let mut wids: Vec<_> = watcher.processes.values().map(|process| process.wid).collect();
     wids.sort_unstable();
     wids.dedup();
     assert_eq!(wids.len(), watcher.processes.len(), "{name} gave a worker id twice");
+}
+
+/// Half of all watchers have some.
+fn hooks(random: &mut Random) -> BTreeMap<String, HookConfig> {
+    let share = random.up_to(7);
+    let chosen = POINTS.into_iter().filter(|_| share > 3 && random.up_to(9) < share);
+    let chosen: Vec<&str> = chosen.collect();
+    let mut hook = || HookConfig { path: "a.b".to_owned(), ignore_failure: random.up_to(2) == 0 };
+    chosen.into_iter().map(|name| (name.to_owned(), hook())).collect()
 }
 
 fn config(random: &mut Random) -> Config {
@@ -333,6 +376,7 @@ fn config(random: &mut Random) -> Config {
             continue;
         }
         watchers.push(WatcherConfig {
+            hooks: hooks(random),
             numprocesses: u32::try_from(random.up_to(3)).unwrap(),
             autostart: random.up_to(3) > 0,
             priority: i64::try_from(random.up_to(2)).unwrap(),
@@ -399,10 +443,14 @@ fn pids_are_born_once_and_buried_once() {
         }
         world.calm();
         let mut fate: BTreeMap<String, u8> = BTreeMap::new();
+        let mut judged: BTreeSet<String> = BTreeSet::new();
         for line in world.play.take().lines() {
             let words: Vec<&str> = line.split(' ').collect();
             match words.as_slice() {
                 [_, "spawn", pid] => assert_eq!(fate.insert((*pid).to_owned(), 1), None, "{seed}: {line}"),
+                // Whom a hook does not want is killed without having been born.
+                ["", "", "hook", "after_spawn", pid] => drop(judged.insert((*pid).to_owned())),
+                [_, "kill", pid] if judged.contains(*pid) => {}
                 [_, "kill", pid] => assert_eq!(fate.get(*pid), Some(&1), "{seed}: {line}"),
                 [_, "reap", pid, _] => {
                     assert_eq!(fate.insert((*pid).to_owned(), 2), Some(1), "{seed}: {line}");

@@ -14,9 +14,9 @@ use circus_protocol::reply::{Refusal, Reply};
 use circus_protocol::service::Services;
 use serde_json::Map;
 
-use crate::arbiter::effect::{Effect, Reach};
-use crate::arbiter::id::{Key, ReplyTo};
-use crate::arbiter::input::Input;
+use crate::arbiter::effect::{Effect, HookCall, Reach};
+use crate::arbiter::id::{JobId, Key, ReplyTo};
+use crate::arbiter::input::{HookOutcome, Input};
 use crate::arbiter::time::{Moment, Now};
 use crate::arbiter::{Arbiter, DaemonFacts};
 use crate::config::{Config, WatcherConfig};
@@ -44,6 +44,9 @@ pub(in crate::arbiter) struct Manners {
     /// Others of its group outlive it until they get SIGKILL.
     pub(in crate::arbiter) lingers: bool,
 }
+
+/// What a good hook returns.
+pub(in crate::arbiter) const TRUE: HookOutcome = HookOutcome::Returned { truth: true, stats: None };
 
 /// Polite.
 pub(in crate::arbiter) const POLITE: Manners = Manners { missing: false, stubborn: false, lingers: false };
@@ -84,6 +87,14 @@ pub(in crate::arbiter) struct Play {
     pub(in crate::arbiter) replies: BTreeMap<u64, Reply>,
     pub(in crate::arbiter) exited: Option<u8>,
     pub(in crate::arbiter) signals: Vec<(Key, Signal, Reach)>,
+    /// What the hook of that name comes to; what is not here returns true.
+    pub(in crate::arbiter) hooks: BTreeMap<String, HookOutcome>,
+    /// Answers by hand: the script decides when a hook returns.
+    pub(in crate::arbiter) hold_hooks: bool,
+    /// Called, not answered.
+    pub(in crate::arbiter) calling: VecDeque<(JobId, HookCall)>,
+    /// Why no hook can be imported.
+    pub(in crate::arbiter) unloadable: Option<String>,
     /// Jobs and figures asked for, answered by hand.
     pub(in crate::arbiter) asked: Vec<Effect>,
 }
@@ -111,6 +122,10 @@ impl Play {
             replies: BTreeMap::new(),
             exited: None,
             signals: Vec::new(),
+            hooks: BTreeMap::new(),
+            hold_hooks: false,
+            calling: VecDeque::new(),
+            unloadable: None,
             asked: Vec::new(),
         }
     }
@@ -156,6 +171,8 @@ impl Play {
             | Input::Delivered { .. }
             | Input::Configured { .. }
             | Input::ResetDone { .. }
+            | Input::HookDone { .. }
+            | Input::HooksLoaded { .. }
             | Input::Interrupted(_)
             | Input::Tick => {}
         }
@@ -275,6 +292,24 @@ impl Play {
         self.inbox.push_back(Input::Spawned { key, pid });
     }
 
+    /// The oldest hook under way returns, or raises.
+    pub(in crate::arbiter) fn answer_hook(&mut self) {
+        if let Some((job, call)) = self.calling.pop_front() {
+            let outcome = self.hooks.get(&call.hook).cloned().unwrap_or(TRUE);
+            self.inbox.push_back(Input::HookDone { job, outcome });
+        }
+    }
+
+    fn called(&mut self, job: JobId, call: HookCall) {
+        let pid = call.extra.get("pid").or(call.extra.get("process_pid"));
+        let pid = pid.map_or(String::new(), |pid| format!(" {pid}"));
+        let _ = writeln!(self.trace, "  hook {}{pid}", call.hook);
+        self.calling.push_back((job, call));
+        if !self.hold_hooks {
+            self.answer_hook();
+        }
+    }
+
     fn signalled(&mut self, key: Key, signal: Signal, reach: Reach) {
         assert!(!self.gone.contains(&key), "a signal to a key that is gone: {key:?}");
         assert!(!self.spawning.contains_key(&key), "a signal to {key:?}, which is not there yet");
@@ -312,6 +347,12 @@ impl Play {
             | Effect::Reset { .. } => {
                 let _ = writeln!(self.trace, "  {}", short(&effect));
                 self.asked.push(effect);
+            }
+            Effect::RunHook { job, call } => self.called(job, *call),
+            Effect::LoadHooks { job, load } => {
+                let _ = writeln!(self.trace, "  load {}", load.paths.join(" "));
+                let result = self.unloadable.clone().map_or(Ok(()), Err);
+                self.inbox.push_back(Input::HooksLoaded { job, result });
             }
             Effect::OpenStreams { stdout, stderr, .. } => {
                 let _ = writeln!(self.trace, "  streams {} {}", stdout.is_some(), stderr.is_some());

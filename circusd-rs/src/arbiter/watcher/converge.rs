@@ -6,8 +6,10 @@ use std::time::Duration;
 use circus_protocol::event::EventKind;
 use circus_protocol::number::{Signal, Wid};
 
+use super::hooks::KILL_PATIENCE;
 use super::{Ctx, Phase, Reload, Style, Wanted, Watcher};
 use crate::arbiter::effect::{Effect, LogLevel, Reach};
+use crate::arbiter::hook::Point;
 use crate::arbiter::id::Key;
 use crate::arbiter::operation::{Goal, Outcome, Ticket};
 use crate::arbiter::pace::Tries;
@@ -22,15 +24,14 @@ pub(super) const TRIES_BEFORE_ANSWER: u32 = 5;
 impl Watcher {
     /// Does whatever is due. Idempotent: a second call at the same time changes nothing.
     pub(in crate::arbiter) fn converge(&mut self, ctx: &mut Ctx<'_>) {
-        while self.advance(ctx) {}
+        while self.catch_up(ctx) && self.advance(ctx) {}
         self.kill_overdue(ctx);
         self.settle_tickets(ctx);
     }
 
     /// One transition or one layer of work; true when there may be more.
     fn advance(&mut self, ctx: &mut Ctx<'_>) -> bool {
-        let leave =
-            self.cycle || matches!(self.wanted, Wanted::Down | Wanted::Gone) || self.rebuild.is_some();
+        let leave = self.leaves();
         match self.phase {
             Phase::Stopped => self.when_stopped(ctx),
             Phase::Starting { .. } | Phase::Active if leave => self.begin_stop(ctx),
@@ -40,22 +41,41 @@ impl Watcher {
         }
     }
 
+    /// Whether it may not stay up.
+    pub(super) fn leaves(&self) -> bool {
+        self.cycle || matches!(self.wanted, Wanted::Down | Wanted::Gone) || self.rebuild.is_some()
+    }
+
+    /// Whether a stopped watcher may start.
+    pub(super) fn may_start(&self) -> bool {
+        let free = self.holds == 0 && self.rebuild.is_none() && !self.config.on_demand;
+        self.is_stopped() && self.wanted == Wanted::Up && free
+    }
+
     fn when_stopped(&mut self, ctx: &mut Ctx<'_>) -> bool {
         self.cycle = false;
         if let Some(config) = self.rebuild.take() {
             self.definition = config.from_file.then(|| (*config).clone());
             self.config = *config;
         }
-        if self.wanted != Wanted::Up || self.holds > 0 || self.config.on_demand {
+        if !self.may_start() {
             return false;
         }
+        if self.hooked(Point::BeforeStart) {
+            self.call(Point::BeforeStart, ctx);
+            return false;
+        }
+        self.begin_start(ctx);
+        true
+    }
+
+    pub(super) fn begin_start(&mut self, ctx: &mut Ctx<'_>) {
         self.trouble = None;
         self.tries = Tries::default();
         self.slots.clear();
         self.warm = Moment::default();
         self.open_streams(ctx);
         self.phase = Phase::Starting { spawned: 0 };
-        true
     }
 
     fn when_starting(&mut self, spawned: u32, ctx: &mut Ctx<'_>) -> bool {
@@ -70,10 +90,18 @@ impl Watcher {
         if self.processes.values().any(Process::spawning) || ctx.now.mono < self.warm {
             return false;
         }
-        self.phase = Phase::Active;
-        self.publish(EventKind::Start, ctx);
-        self.log(LogLevel::Info, format!("{} started", self.config.name), ctx);
+        if self.hooked(Point::AfterStart) {
+            self.call(Point::AfterStart, ctx);
+            return false;
+        }
+        self.become_active(ctx);
         true
+    }
+
+    pub(super) fn become_active(&mut self, ctx: &mut Ctx<'_>) {
+        self.phase = Phase::Active;
+        self.say(EventKind::Start, ctx);
+        self.log(LogLevel::Info, format!("{} started", self.config.name), ctx);
     }
 
     fn when_active(&mut self, ctx: &mut Ctx<'_>) -> bool {
@@ -99,6 +127,7 @@ impl Watcher {
         self.reload =
             self.reload.take().filter(|_| self.wanted == Wanted::Up).map(|_| Reload::Pending(Style::Start));
         self.phase = Phase::Stopping { reaps: BTreeMap::new() };
+        self.call(Point::BeforeStop, ctx);
         let (signal, limit) = (self.config.stop_signal, ctx.now.mono + self.grace());
         let keys: Vec<Key> = self.processes.keys().copied().collect();
         for key in keys {
@@ -106,11 +135,11 @@ impl Watcher {
             match &mut process.state {
                 State::Spawning | State::Running { .. } => {}
                 State::Draining { why, kill_at } => {
-                    *why = Why::Watcher;
+                    why.join_the_watcher();
                     *kill_at = kill_at.map(|at| at.min(limit));
                 }
                 State::Stopping { why, signal: sent, kill_at, .. } => {
-                    *why = Why::Watcher;
+                    why.join_the_watcher();
                     *kill_at = kill_at.map(|at| at.min(limit));
                     if *sent != signal && kill_at.is_some() {
                         *sent = signal;
@@ -130,16 +159,19 @@ impl Watcher {
         if !self.processes.is_empty() {
             return false;
         }
-        if let Phase::Stopping { reaps } = std::mem::replace(&mut self.phase, Phase::Stopped) {
-            for (pid, exit_code) in reaps.into_values() {
-                self.publish(EventKind::Reap { pid, exit_code }, ctx);
-            }
+        if let Phase::Stopping { reaps } = &mut self.phase
+            && let Some((_, (pid, exit_code))) = reaps.pop_first()
+        {
+            self.say_reaped(pid, exit_code, false, ctx);
+            return true;
         }
+        self.phase = Phase::Stopped;
         if self.config.stdout_stream.is_some() || self.config.stderr_stream.is_some() {
-            ctx.out.push(Effect::CloseStreams { watcher: self.id });
+            self.emit(Effect::CloseStreams { watcher: self.id }, ctx);
         }
         self.slots.clear();
-        self.publish(EventKind::Stop, ctx);
+        self.say(EventKind::Stop, ctx);
+        self.call(Point::AfterStop, ctx);
         self.log(LogLevel::Info, format!("{} stopped", self.config.name), ctx);
         true
     }
@@ -171,21 +203,18 @@ impl Watcher {
         self.ask(key, signal, ctx);
     }
 
-    fn ask(&self, key: Key, signal: Signal, ctx: &mut Ctx<'_>) {
+    fn ask(&mut self, key: Key, signal: Signal, ctx: &mut Ctx<'_>) {
         let reach = if self.config.stop_children { Reach::WithChildren } else { Reach::Process };
-        ctx.out.push(Effect::Signal { key, signal, reach });
-        if let Some(pid) = self.processes.get(&key).and_then(Process::pid) {
-            self.publish(EventKind::Kill { pid }, ctx);
-        }
+        self.send(key, signal, reach, true, ctx);
     }
 
     /// SIGKILL to every tree whose time is up.
     fn kill_overdue(&mut self, ctx: &mut Ctx<'_>) {
-        let now = ctx.now.mono;
+        let (now, patience) = (ctx.now.mono, self.patience());
         let overdue = |process: &&mut Process| match process.state {
             State::Spawning | State::Running { .. } => false,
             State::Stopping { kill_at, .. } | State::Draining { kill_at, .. } => {
-                kill_at.is_some_and(|at| at <= now)
+                kill_at.is_some_and(|at| at + patience <= now)
             }
         };
         let mut pids = Vec::new();
@@ -203,12 +232,26 @@ impl Watcher {
                 }
             }
         }
+        // Behind a hook that does not end, nothing may stand that must.
+        let stuck = self.hooks.waiting();
         for (key, pid) in pids {
+            if pid.is_some() && !stuck {
+                self.send(key, Signal::KILL, Reach::Tree, true, ctx);
+                continue;
+            }
+            if stuck && self.is_buried(key) {
+                continue;
+            }
             ctx.out.push(Effect::Signal { key, signal: Signal::KILL, reach: Reach::Tree });
             if let Some(pid) = pid {
-                self.publish(EventKind::Kill { pid }, ctx);
+                self.say(EventKind::Kill { pid }, ctx);
             }
         }
+    }
+
+    /// How much later than planned SIGKILL comes.
+    fn patience(&self) -> Duration {
+        if self.hooks.waiting() { KILL_PATIENCE } else { Duration::ZERO }
     }
 
     fn expire(&mut self, ctx: &mut Ctx<'_>) {
@@ -273,6 +316,16 @@ impl Watcher {
         if !self.may_try(0) {
             return self.give_up(ctx);
         }
+        // Once for each process, not for each try.
+        if self.tries.failed() == 0 && self.hooked(Point::BeforeSpawn) {
+            self.call(Point::BeforeSpawn, ctx);
+            return false;
+        }
+        self.spawn_now(ctx)
+    }
+
+    /// As `spawn_one`, when nothing stands in the way any more.
+    pub(super) fn spawn_now(&mut self, ctx: &mut Ctx<'_>) -> bool {
         let wid = self.free_wid(ctx);
         let spec = match spawnspec::build(&self.config, self.id, wid) {
             Ok(spec) => spec,
@@ -290,7 +343,7 @@ impl Watcher {
             Process { key, wid, started: ctx.now.wall, since: ctx.now.mono, state: State::Spawning };
         self.processes.insert(key, process);
         self.warm = ctx.now.mono + seconds(self.config.warmup_delay);
-        ctx.out.push(Effect::Spawn { key, spec });
+        self.emit(Effect::Spawn { key, spec }, ctx);
         false
     }
 
@@ -325,6 +378,10 @@ impl Watcher {
     // ---- who waits, and until when ----
 
     fn settle_tickets(&mut self, ctx: &mut Ctx<'_>) {
+        if self.hooks.waiting() {
+            // Its beginning has been seen; everything else waits until it is over.
+            return self.release_begun(ctx.done);
+        }
         let tickets = std::mem::take(&mut self.tickets);
         for ticket in tickets {
             match self.settled(&ticket, ctx.now.mono) {
@@ -337,6 +394,7 @@ impl Watcher {
     fn settled(&self, ticket: &Ticket, now: Moment) -> Option<Outcome> {
         match &ticket.goal {
             Goal::Begun => self.begun().then(Outcome::done),
+            Goal::Told => Some(Outcome::done()),
             Goal::Down | Goal::Between => self.is_down().then(Outcome::done),
             Goal::Killed { keys } => {
                 let gone = keys.iter().all(|key| !self.processes.contains_key(key));
@@ -392,6 +450,11 @@ impl Watcher {
 
     /// The next moment after `now` at which something may be due.
     pub(in crate::arbiter) fn next_deadline(&self, now: Moment) -> Option<Moment> {
+        if self.hooks.waiting() {
+            let kills = self.processes.values().filter(|process| process.leaving());
+            let kills = kills.filter_map(Process::deadline).map(|at| at + KILL_PATIENCE);
+            return kills.filter(|at| *at > now).min();
+        }
         let processes = self.processes.values().filter_map(Process::deadline);
         let starting = match self.phase {
             Phase::Starting { .. } | Phase::Active => [Some(self.warm), Some(self.tries.not_before())],

@@ -5,6 +5,7 @@ use circus_protocol::number::{Pid, Signal};
 
 use super::{Ctx, Phase, Reload, Watcher};
 use crate::arbiter::effect::{Effect, LogLevel, Reach};
+use crate::arbiter::hook::Point;
 use crate::arbiter::id::Key;
 use crate::arbiter::pace::Tries;
 use crate::arbiter::process::{Process, State, Why};
@@ -18,6 +19,19 @@ impl Watcher {
             return self.bug("spawned, but not asked for", key, ctx);
         };
         process.state = State::Running { pid, expires };
+        let point = Point::AfterSpawn { key, pid };
+        if self.hooked(point) {
+            self.call(point, ctx);
+        } else {
+            self.born(key, pid, ctx);
+        }
+    }
+
+    /// It is there, and nobody minds.
+    pub(super) fn born(&mut self, key: Key, pid: Pid, ctx: &mut Ctx<'_>) {
+        let Some(process) = self.processes.get(&key) else {
+            return self.bug("born, but not there", key, ctx);
+        };
         let started = process.started;
         self.publish_at(EventKind::Spawn { pid }, started, ctx);
         self.tries = Tries::default();
@@ -40,6 +54,7 @@ impl Watcher {
 
     /// Fork or exec failed.
     pub(in crate::arbiter) fn spawn_failed(&mut self, key: Key, error: &str, ctx: &mut Ctx<'_>) {
+        ctx.buried.push(key);
         if self.processes.remove(&key).is_none_or(|process| !process.spawning()) {
             return self.bug("failed to spawn, but not asked for", key, ctx);
         }
@@ -72,7 +87,7 @@ impl Watcher {
         match process.state {
             State::Spawning | State::Draining { .. } => self.bug("exited, but not alive", key, ctx),
             State::Running { pid, .. } => {
-                self.publish(EventKind::Reap { pid, exit_code }, ctx);
+                self.say_reaped(pid, exit_code, true, ctx);
                 let lived = ctx.now.mono.since(process.since);
                 self.slots.died(process.wid, lived, ctx.now.mono, ctx.ceiling);
                 let drain = State::Draining { why: Why::Crashed, kill_at: None };
@@ -80,10 +95,11 @@ impl Watcher {
             }
             State::Stopping { pid, why, signal, kill_at } => {
                 match (&mut self.phase, why) {
+                    (_, Why::Vetoed) => {}
                     (Phase::Stopping { reaps }, _) => {
                         reaps.insert(key, (pid, exit_code));
                     }
-                    (_, Why::Sequential) => self.publish(EventKind::Reap { pid, exit_code }, ctx),
+                    (_, Why::Sequential) => self.say_reaped(pid, exit_code, false, ctx),
                     (_, Why::Crashed | Why::Replaced | Why::Surplus | Why::Watcher) => {}
                 }
                 let signal = if kill_at.is_some() { signal } else { Signal::KILL };
@@ -106,7 +122,9 @@ impl Watcher {
         if lingering {
             process.state = drain;
             self.processes.insert(key, process);
-            ctx.out.push(Effect::Signal { key, signal, reach: Reach::Tree });
+            self.emit(Effect::Signal { key, signal, reach: Reach::Tree }, ctx);
+        } else {
+            ctx.buried.push(key);
         }
     }
 
@@ -115,6 +133,7 @@ impl Watcher {
         match self.processes.get(&key).map(|process| process.state) {
             Some(State::Draining { .. }) => {
                 self.processes.remove(&key);
+                ctx.buried.push(key);
             }
             Some(State::Spawning | State::Running { .. } | State::Stopping { .. }) | None => {
                 self.bug("gone, but not draining", key, ctx);

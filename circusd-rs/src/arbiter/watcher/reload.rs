@@ -20,9 +20,9 @@ impl Watcher {
             None | Some(Reload::Queued(_)) => self.keep_going(ctx),
             Some(Reload::Pending(Style::Start)) => self.end_reload(ctx),
             Some(Reload::Pending(_)) if self.config.send_hup => {
-                for process in self.processes.values().filter(|process| process.running()) {
-                    let (key, signal) = (process.key, Signal::HUP);
-                    ctx.out.push(Effect::Signal { key, signal, reach: Reach::Process });
+                let running = self.processes.values().filter(|process| process.running());
+                for key in running.map(|process| process.key).collect::<Vec<_>>() {
+                    self.emit(Effect::Signal { key, signal: Signal::HUP, reach: Reach::Process }, ctx);
                 }
                 self.end_reload(ctx)
             }
@@ -43,7 +43,7 @@ impl Watcher {
 
     fn end_reload(&mut self, ctx: &mut Ctx<'_>) -> bool {
         self.reload = None;
-        self.publish(EventKind::Reload, ctx);
+        self.say(EventKind::Reload, ctx);
         self.log(LogLevel::Info, format!("{} reloaded", self.config.name), ctx);
         true
     }

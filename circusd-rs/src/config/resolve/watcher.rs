@@ -242,7 +242,6 @@ impl Builder<'_> {
             ("use_sockets", config.use_sockets),
             ("on_demand", config.on_demand),
             ("stdin_socket", config.stdin_socket.is_some()),
-            ("hooks", !config.hooks.is_empty()),
         ];
         for (option, _) in asked.iter().filter(|(_, asked)| *asked) {
             self.warnings.push(format!("{}: {option} is not supported yet and has no effect", config.name));
