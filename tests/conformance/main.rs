@@ -5,6 +5,7 @@
 mod clients;
 mod config;
 mod errors;
+mod hooks;
 mod lifecycle;
 mod listing;
 mod options;

@@ -110,6 +110,14 @@ impl Process {
         }
     }
 
+    /// Whether it ends because a hook did not want it.
+    pub(super) fn vetoed(&self) -> bool {
+        match self.state {
+            State::Spawning | State::Running { .. } => false,
+            State::Stopping { why, .. } | State::Draining { why, .. } => why == Why::Vetoed,
+        }
+    }
+
     pub(super) fn running(&self) -> bool {
         match self.state {
             State::Running { .. } => true,

@@ -193,9 +193,9 @@ impl Watcher {
         }
     }
 
-    /// Pids of the living, oldest first.
+    /// Pids of the living, oldest first; one that a hook did not want was never there.
     pub(super) fn pids(&self) -> impl Iterator<Item = Pid> {
-        self.processes.values().filter_map(Process::pid)
+        self.processes.values().filter(|process| !process.vetoed()).filter_map(Process::pid)
     }
 
     pub(super) fn is_stopped(&self) -> bool {
