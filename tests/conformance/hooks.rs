@@ -56,9 +56,7 @@ fn events(s: &mut Session) {
 
 fn watcher(name: &str, hooks: &[(&str, &str)]) -> String {
     let hooks: String = hooks.iter().map(|(hook, value)| format!("hooks.{hook} = {value}\n")).collect();
-    format!(
-        "[watcher:{name}]\ncmd = sleep 1000\nautostart = False\ngraceful_timeout = 0.3\n{hooks}\n"
-    )
+    format!("[watcher:{name}]\ncmd = sleep 1000\nautostart = False\ngraceful_timeout = 0.3\n{hooks}\n")
 }
 
 /// Starts and stops one watcher, with all that is published.
@@ -159,7 +157,8 @@ fn extended_stats_are_edited() {
     let (ini, _module) = ini(&[
         watcher("one", &[("extended_stats", "marks.edit")]),
         watcher("two", &[("extended_stats", "marks.boom")]),
-    ].concat());
+    ]
+    .concat());
     agree(&ini, |s| {
         for name in ["one", "two"] {
             s.wire.call("start", &json!({"name": name, "waiting": true}));
@@ -188,15 +187,18 @@ fn hooks_are_set_and_added() {
             s.call("set", json!({"name": "one", "options": options, "waiting": true}));
             round(s, "one");
         }
-        s.call_differs("D30", "set", json!({"name": "one", "options": {"hooks.before_stop": "nowhere.hook"}}));
+        s.call_differs(
+            "D30",
+            "set",
+            json!({"name": "one", "options": {"hooks.before_stop": "nowhere.hook"}}),
+        );
         let env = json!({"PYTHONPATH": path});
         for (name, hooks) in [
             ("with", json!({"before_start": ["marks.yes", false], "after_stop": ["marks.boom", true]})),
             ("against", json!({"before_start": ["marks.no", false]})),
         ] {
             let options = json!({"hooks": hooks, "env": env});
-            let added =
-                json!({"name": name, "cmd": "sleep 1000", "options": options, "start": true, "waiting": true});
+            let added = json!({"name": name, "cmd": "sleep 1000", "options": options, "start": true, "waiting": true});
             s.call("add", added);
             round(s, name);
         }
@@ -212,7 +214,8 @@ fn a_hook_that_cannot_be_imported_drops_its_watcher() {
         watcher("one", &[("before_start", "marks.yes")]),
         watcher("two", &[("before_start", "nowhere.hook")]),
         watcher("three", &[("before_start", "marks:nothing")]),
-    ].concat());
+    ]
+    .concat());
     agree(&ini, |s| {
         s.call("list", json!({}));
         assert!(s.daemon.log().contains("Failed to create watcher"), "{}", s.daemon.log());

@@ -233,7 +233,8 @@ impl Watcher {
     /// Nobody wants the answer any more: the watcher shall be down, or everything now.
     fn leave_overtaken(&mut self, ctx: &mut Ctx<'_>) {
         let Some((_, point)) = self.hooks.under_way else { return };
-        if !self.hurry && !(self.leaves() && point.is_of_a_start()) {
+        let overtaken = self.hurry || (self.leaves() && point.is_of_a_start());
+        if !overtaken {
             return;
         }
         self.hooks.under_way = None;

@@ -99,6 +99,13 @@ async fn manage(mut questions: mpsc::Receiver<Question>, orders: mpsc::Sender<Or
     }
 }
 
+/// One call under way.
+struct Call {
+    late: Instant,
+    limit: Duration,
+    answer: oneshot::Sender<Result<Answer, String>>,
+}
+
 /// One process, and who waits for it.
 struct Interpreter {
     key: Key,
@@ -106,7 +113,7 @@ struct Interpreter {
     news: mpsc::Receiver<Input>,
     to: mpsc::Sender<Vec<u8>>,
     from: mpsc::Receiver<Vec<u8>>,
-    calls: BTreeMap<u64, (Instant, Duration, oneshot::Sender<Result<Answer, String>>)>,
+    calls: BTreeMap<u64, Call>,
     last: u64,
 }
 
@@ -140,7 +147,7 @@ impl Interpreter {
             if !open && self.calls.is_empty() {
                 break ENDED.to_owned();
             }
-            let late = self.calls.values().map(|(late, _, _)| *late).min();
+            let late = self.calls.values().map(|call| call.late).min();
             select! {
                 question = questions.recv(), if open => match question {
                     Some(question) => self.ask(question),
@@ -162,8 +169,8 @@ impl Interpreter {
         while let Some(question) = questions.recv().await {
             let _nobody_waits = question.answer.send(Err(reason.clone()));
         }
-        for (_, _, answer) in std::mem::take(&mut self.calls).into_values() {
-            let _nobody_waits = answer.send(Err(reason.clone()));
+        for call in std::mem::take(&mut self.calls).into_values() {
+            let _nobody_waits = call.answer.send(Err(reason.clone()));
         }
     }
 
@@ -177,13 +184,13 @@ impl Interpreter {
             return;
         }
         let late = clock::monotonic() + limit;
-        self.calls.insert(self.last, (late, limit, answer));
+        self.calls.insert(self.last, Call { late, limit, answer });
     }
 
     fn answer(&mut self, line: &[u8]) {
         let told: Value = serde_json::from_slice(line).unwrap_or_default();
         let call = told.get("id").and_then(Value::as_u64).and_then(|id| self.calls.remove(&id));
-        let Some((_, _, answer)) = call else { return };
+        let Some(Call { answer, .. }) = call else { return };
         let text = |key: &str| told.get(key).and_then(Value::as_str).map(str::to_owned);
         let result = match text("error") {
             Some(error) => {
@@ -202,9 +209,9 @@ impl Interpreter {
     fn expire(&mut self) {
         let now = clock::monotonic();
         let late: Vec<u64> =
-            self.calls.iter().filter(|(_, (late, _, _))| *late <= now).map(|(id, _)| *id).collect();
+            self.calls.iter().filter(|(_, call)| call.late <= now).map(|(id, _)| *id).collect();
         for id in late {
-            if let Some((_, limit, answer)) = self.calls.remove(&id) {
+            if let Some(Call { limit, answer, .. }) = self.calls.remove(&id) {
                 let _nobody_waits = answer.send(Err(format!("took longer than {} s", limit.as_secs_f64())));
             }
         }
