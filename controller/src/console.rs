@@ -268,6 +268,7 @@ fn command() -> clap::Command {
         .subcommand_required(true)
         .mut_subcommand("console", |command| command.hide(true))
         .mut_subcommand("demo", |command| command.hide(true))
+        .mut_subcommand("ctl", |command| command.hide(true))
         .mut_args(|arg| {
             let elsewhere = ["cluster", "port", "services_file"].contains(&arg.get_id().as_str());
             if elsewhere { arg.hide(true) } else { arg }

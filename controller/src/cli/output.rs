@@ -5,7 +5,12 @@ use std::io::{self, IsTerminal, Write};
 /// A line or a block of data. A reader that went away (`| head`) is no error: the rest is not wanted.
 pub fn data(text: &str) {
     let mut stdout = io::stdout().lock();
-    let _reader_left = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            complain(&format!("the output cannot be written: {error}"));
+        }
+        Ok(()) | Err(_) => {}
+    }
 }
 
 /// A line for the person.
