@@ -1,17 +1,44 @@
 //! The same scripts against stock circusd 0.19.0 and circusd-rs; `differences.md` lists what may
 //! differ, each with its reason.
+//!
+//! One file per command, then one per part of the contract. A start of stock costs most of a second,
+//! so a script asks much of one daemon; replies that wait and [`Session::events`] make it
+//! independent of timing.
+//!
+//! [`Session::events`]: circus_tests::script::Session::events
 #![expect(clippy::disallowed_methods, reason = "tests start processes")]
 
+mod add;
 mod clients;
 mod config;
-mod errors;
+mod decr;
+mod differences;
+mod discovery;
+mod dstats;
+mod events;
+mod get;
+mod globaloptions;
 mod hooks;
-mod lifecycle;
-mod listing;
+mod incr;
+mod ipython;
+mod kill;
+mod list;
+mod listen;
+mod listsockets;
+mod numprocesses;
+mod numwatchers;
 mod options;
-mod processes;
+mod quit;
+mod reload;
+mod restart;
+mod rm;
+mod set;
+mod signal;
+mod start;
 mod stats;
-mod watchers;
+mod stats_command;
+mod status;
+mod stop;
 mod wire;
 
 /// Three watchers: one with two processes, one that does not start by itself, one with blanks in its
@@ -35,3 +62,42 @@ autostart = False
 numprocesses = 2
 hello = world
 ";
+
+/// The same where stock never checks: nothing interferes with the script, no death is noticed.
+const CALM: &str = "\
+[circus]
+check_delay = 600
+
+[watcher:One]
+cmd = sleep 1000
+numprocesses = 2
+graceful_timeout = 5
+
+[watcher:Two Words]
+cmd = sleep
+args = 2000
+
+[watcher:three]
+cmd = sleep 3000
+autostart = False
+numprocesses = 2
+hello = world
+";
+
+/// Whether the process ignores, blocks or catches SIGTERM already; before that it would die of it.
+fn minds_term(pid: i64) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/status")).is_ok_and(|text| {
+        text.lines()
+            .filter(|line| ["SigIgn:", "SigBlk:", "SigCgt:"].iter().any(|key| line.starts_with(key)))
+            .filter_map(|line| line.split_once('\t'))
+            .filter_map(|(_, mask)| u64::from_str_radix(mask.trim(), 16).ok())
+            .any(|mask| mask & (1 << 14) != 0)
+    })
+}
+
+/// Until a `mischief` child of this watcher has said that it is what it was asked to be.
+fn wait_until_ready(s: &mut circus_tests::script::Session, name: &str) {
+    let reply = s.wire.ask("list", &serde_json::json!({"name": name}));
+    let said = format!("ready {}", reply["pids"][0]);
+    circus_tests::wait::until("the child to be ready", || s.daemon.log().contains(&said).then_some(()));
+}

@@ -1,17 +1,103 @@
-//! options, get, set.
+//! `options`.
 
 use circus_tests::script::agree;
 use serde_json::json;
 
-use crate::THREE;
+use crate::CALM;
 
 #[test]
-fn options_of_a_watcher_from_a_file() {
-    agree(THREE, |s| {
-        s.call("options", json!({"name": "three"}));
-        s.call("options", json!({"name": "Two Words"}));
-        s.call("options", json!({"name": "nope"}));
+fn of_a_watcher_from_a_file() {
+    agree(CALM, |s| {
+        for name in ["three", "Two Words", "nope", "two*"] {
+            s.call("options", json!({"name": name}));
+        }
         s.call("options", json!({}));
+        s.call("options", json!({"name": null}));
+        let reply = s.wire.ask("options", &json!({"name": "one"}));
+        s.note_differs("D2", "__name__", &reply["options"]["__name__"]);
+    });
+}
+
+#[test]
+fn of_a_watcher_that_was_added() {
+    agree(CALM, |s| {
+        s.call("add", json!({"name": "Bare", "cmd": "sleep 1000"}));
+        s.call("options", json!({"name": "bare"}));
+        s.call(
+            "set",
+            json!({"name": "bare", "options": {"warmup_delay": 2, "max_age": 7, "stop_signal": 2}}),
+        );
+        s.call("options", json!({"name": "bare"}));
+        s.call("set", json!({"name": "one", "options": {"numprocesses": -4, "graceful_timeout": 1}}));
+        s.call("options", json!({"name": "one"}));
+    });
+}
+
+#[test]
+fn every_key_of_a_section() {
+    let ini = "\
+[circus]
+check_delay = 600
+[env:env*]
+COPIED = yes
+[watcher:full]
+cmd = sleep
+args = 1000
+numprocesses = 2
+warmup_delay = 0
+working_dir = /
+shell = True
+shell_args = a b
+send_hup = True
+stop_signal = SIGINT
+stop_children = True
+max_retry = 7
+graceful_timeout = 1.5
+max_age = 600
+max_age_variance = 9
+priority = 4
+use_sockets = True
+singleton = False
+copy_env = True
+respawn = False
+autostart = False
+close_child_stdin = False
+close_child_stdout = True
+close_child_stderr = True
+executable = /bin/false
+custom.key = 12
+flapping.max_retry = -1
+retry_in = 3
+check_flapping = True
+rlimit_nofile = 500
+stdout_stream.class = FileStream
+stdout_stream.filename = {dir}/full.log
+stdout_stream.max_bytes = 1000
+stderr_stream.class = StdoutStream
+[watcher:lone]
+cmd = sleep 1000
+singleton = True
+on_demand = True
+[watcher:env]
+cmd = sleep 1000
+copy_env = True
+autostart = False
+";
+    agree(ini, |s| {
+        for name in ["full", "lone"] {
+            let reply = s.wire.ask("options", &json!({"name": name}));
+            let mut options = reply["options"].clone();
+            // With copy_env it is the daemon's own environment.
+            let env = options["env"].take();
+            s.note(&format!("{name} copies the environment"), env["PATH"].is_string());
+            if let Some(map) = options.as_object_mut() {
+                map.shift_remove("__name__");
+                map.shift_remove("env");
+            }
+            s.note(&format!("options of {name}"), options);
+        }
+        let reply = s.wire.ask("options", &json!({"name": "env"}));
+        s.note("from its section", &reply["options"]["env"]["COPIED"]);
     });
 }
 
@@ -19,7 +105,7 @@ fn options_of_a_watcher_from_a_file() {
 fn environment_sections() {
     let ini = "\
 [circus]
-check_delay = 0.5
+check_delay = 600
 [env]
 FIRST = 1
 HOME = $HOME/sub
@@ -42,70 +128,11 @@ stdout_stream.filename = {dir}/b.log
             let reply = s.call("list", json!({"name": name}));
             let pid = reply["pids"][0].as_i64().expect("a pid");
             let environ = std::fs::read_to_string(format!("/proc/{pid}/environ")).expect("our child");
-            let mut variables: Vec<_> =
-                environ.split_terminator('\0').filter(|v| !v.starts_with("__name__")).collect();
+            let (leaked, mut variables): (Vec<_>, Vec<_>) =
+                environ.split_terminator('\0').partition(|v| v.starts_with("__name__"));
             variables.sort_unstable();
             s.note("environment", variables.join(" "));
+            s.note_differs("D2", "section's title as a variable", leaked.join(" "));
         }
-    });
-}
-
-#[test]
-fn get_some() {
-    agree(THREE, |s| {
-        s.call(
-            "get",
-            json!({"name": "one", "keys": ["cmd", "numprocesses", "graceful_timeout", "stop_signal"]}),
-        );
-        s.call("get", json!({"name": "one", "keys": []}));
-        s.call("get", json!({"name": "one", "keys": ["autostart"]}));
-        s.call("get", json!({"name": "one"}));
-        s.call("get", json!({"keys": ["cmd"]}));
-    });
-}
-
-#[test]
-fn set_and_its_refusals() {
-    agree(THREE, |s| {
-        s.call("set", json!({"name": "one", "options": {"numprocesses": 3}, "waiting": true}));
-        s.events_until("watcher.one.spawn");
-        s.call("set", json!({"name": "one", "options": {"numprocesses": 1}, "waiting": true}));
-        s.events_until("watcher.one.kill");
-        s.events_until("watcher.one.kill");
-        s.call("set", json!({"name": "one", "options": {"graceful_timeout": 3, "warmup_delay": 0.5}}));
-        s.call("get", json!({"name": "one", "keys": ["graceful_timeout", "warmup_delay"]}));
-        s.call(
-            "set",
-            json!({"name": "one", "options": {"stop_signal": 2, "send_hup": false, "stop_children": false}}),
-        );
-        s.call("get", json!({"name": "one", "keys": ["stop_signal"]}));
-        s.skip_events();
-        s.call(
-            "set",
-            json!({"name": "two words", "options": {"cmd": "sleep 4000", "args": ""}, "waiting": true}),
-        );
-        s.events_until("watcher.two_words.reload");
-        s.call("get", json!({"name": "two words", "keys": ["cmd", "args"]}));
-        for (key, value) in [
-            ("numprocesses", json!("3")),
-            ("warmup_delay", json!("x")),
-            ("uid", json!([])),
-            ("send_hup", json!("yes")),
-            ("stop_signal", json!("TERM")),
-            ("env", json!([])),
-            ("env", json!({"A": 1})),
-            ("rlimit_zorg", json!(1)),
-            ("rlimit_nofile", json!("x")),
-            ("priority", json!(1)),
-            ("autostart", json!(true)),
-            ("zorg", json!(1)),
-            ("hooks", json!("x")),
-            ("hooks", json!({"zorg": "a.b"})),
-        ] {
-            s.call("set", json!({"name": "one", "options": {key: value}}));
-        }
-        s.call("set", json!({"name": "one", "options": []}));
-        s.call("set", json!({"name": "one"}));
-        s.call("set", json!({"name": "nope", "options": {}}));
     });
 }

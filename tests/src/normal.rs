@@ -38,10 +38,15 @@ impl Normal {
             Value::String(_) if matches!(key, "mem_info1" | "mem_info2" | "ctime" | "username") => {
                 Value::String(format!("<{key}>"))
             }
+            // Pids may be sent as text.
+            Value::String(text) if is_pid(key) && text.parse().is_ok_and(|raw: i64| raw > 99) => {
+                let raw = text.parse().unwrap_or_default();
+                Value::String(format!("text of {}", self.pid(raw)))
+            }
             Value::String(text) => {
                 let replaced =
                     self.texts.iter().fold(text.clone(), |text, (from, to)| text.replace(from.as_str(), to));
-                Value::String(replaced)
+                Value::String(if key == "reason" { self.pids_within(&replaced) } else { replaced })
             }
             // Row D60.
             Value::Object(map) if key == "env" => {
@@ -53,6 +58,24 @@ impl Normal {
             Value::Object(map) => Value::Object(self.object(map)),
             Value::Null | Value::Bool(_) | Value::Number(_) => value.clone(),
         }
+    }
+
+    /// A reason may name a process, or quote the request that did.
+    fn pids_within(&self, text: &str) -> String {
+        let mut out = String::new();
+        let mut rest = text;
+        while let Some(start) = rest.find(|c: char| c.is_ascii_digit()) {
+            let (before, digits) = rest.split_at(start);
+            let (digits, after) =
+                digits.split_at(digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len()));
+            out += before;
+            match digits.parse().ok().filter(|raw| *raw > 99).and_then(|raw: i64| self.pids.get(&raw)) {
+                Some(number) => out += &format!("<pid {number}>"),
+                None => out += digits,
+            }
+            rest = after;
+        }
+        out + rest
     }
 
     fn object(&mut self, map: &Map<String, Value>) -> Map<String, Value> {
@@ -73,7 +96,18 @@ impl Normal {
 }
 
 fn is_pid(key: &str) -> bool {
-    matches!(key, "pid" | "pids" | "process_pid" | "started" | "kept" | "stopped" | "process")
+    matches!(
+        key,
+        "pid"
+            | "pids"
+            | "process_pid"
+            | "childpid"
+            | "child_pid"
+            | "started"
+            | "kept"
+            | "stopped"
+            | "process"
+    )
 }
 
 fn is_time(key: &str) -> bool {

@@ -10,6 +10,10 @@ use zeromq::{DealerSocket, Socket, SocketRecv, SocketSend, SubSocket, ZmqMessage
 
 use crate::wait::PATIENCE;
 
+/// A watcher that comes and goes only for its events; scripts do not see them.
+const PROBE: &str = "wire-probe";
+const PROBE_TOPIC: &str = "watcher.wire-probe.";
+
 /// A DEALER and a SUB on one daemon, blocking.
 pub struct Wire {
     runtime: Runtime,
@@ -36,16 +40,44 @@ impl Wire {
 
     /// Sends one payload as it is.
     pub fn send(&mut self, payload: &[u8]) {
-        let message = ZmqMessage::from(Bytes::copy_from_slice(payload));
+        self.send_frames(&[payload]);
+    }
+
+    /// Sends one message of several frames.
+    pub fn send_frames(&mut self, frames: &[&[u8]]) {
+        let frames: Vec<Bytes> = frames.iter().map(|frame| Bytes::copy_from_slice(frame)).collect();
+        let message = ZmqMessage::try_from(frames).expect("a message has a frame");
         self.runtime.block_on(self.dealer.send(message)).expect("a message is sent");
+    }
+
+    /// The next reply as text, or `None` when none comes within `patience`.
+    pub fn text_within(&mut self, patience: Duration) -> Option<String> {
+        let message = self.runtime.block_on(async { timeout(patience, self.dealer.recv()).await.ok() })?;
+        let frames = message.expect("a reply").into_vec();
+        assert_eq!(frames.len(), 1, "a reply has one frame: {frames:?}");
+        Some(String::from_utf8(frames.first().expect("one frame").to_vec()).expect("a reply is UTF-8"))
+    }
+
+    /// Asks a last question under this id and gives the frames of all answers before its own.
+    pub fn text_frames_until(&mut self, id: &str) -> String {
+        self.send(json!({"id": id, "command": "numwatchers"}).to_string().as_bytes());
+        let mut answers = Vec::new();
+        loop {
+            let message = self.runtime.block_on(async { timeout(PATIENCE, self.dealer.recv()).await });
+            let frames = message.expect("an answer in time").expect("an answer").into_vec();
+            let text: Vec<_> =
+                frames.iter().map(|frame| String::from_utf8_lossy(frame).into_owned()).collect();
+            let text = text.join(" | ");
+            if text.contains(&format!("\"{id}\"")) {
+                return answers.join("\n");
+            }
+            answers.push(text);
+        }
     }
 
     /// The next reply, or `None` when none comes within `patience`.
     pub fn reply_within(&mut self, patience: Duration) -> Option<Value> {
-        let message = self.runtime.block_on(async { timeout(patience, self.dealer.recv()).await.ok() })?;
-        let frames = message.expect("a reply").into_vec();
-        assert_eq!(frames.len(), 1, "a reply has one frame: {frames:?}");
-        let text = String::from_utf8(frames.first().expect("one frame").to_vec()).expect("a reply is UTF-8");
+        let text = self.text_within(patience)?;
         Some(serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error} in {text}")))
     }
 
@@ -55,7 +87,8 @@ impl Wire {
     /// of stock must, this tries again then.
     pub fn call(&mut self, command: &str, properties: &Value) -> Value {
         self.next_id += 1;
-        self.call_as(&format!("c{}", self.next_id), command, properties)
+        let id = format!("c{}", self.next_id);
+        self.call_as(&id, command, properties)
     }
 
     /// The same with an id that does not count, for calls whose number depends on timing.
@@ -77,7 +110,8 @@ impl Wire {
         }
     }
 
-    fn call_once(&mut self, id: &str, command: &str, properties: &Value) -> Value {
+    /// The same once, with the id given, whatever the answer is.
+    pub fn call_once(&mut self, id: &str, command: &str, properties: &Value) -> Value {
         let request = json!({"id": id, "command": command, "properties": properties});
         self.send(request.to_string().as_bytes());
         loop {
@@ -90,8 +124,19 @@ impl Wire {
         }
     }
 
-    /// The next event as topic and payload.
+    /// The next event as topic and payload, except those of our own probing.
     pub fn event_within(&mut self, patience: Duration) -> Option<(String, Value)> {
+        let deadline = std::time::Instant::now() + patience;
+        loop {
+            let left = deadline.saturating_duration_since(std::time::Instant::now());
+            let event = self.next_event(left)?;
+            if !event.0.starts_with(PROBE_TOPIC) {
+                return Some(event);
+            }
+        }
+    }
+
+    fn next_event(&mut self, patience: Duration) -> Option<(String, Value)> {
         let message = self.runtime.block_on(async { timeout(patience, self.events.recv()).await.ok() })?;
         let frames = message.expect("an event").into_vec();
         let [topic, payload] = frames.as_slice() else { panic!("an event has two frames: {frames:?}") };
@@ -100,18 +145,30 @@ impl Wire {
         Some((topic, payload))
     }
 
+    /// All events published so far: those that come before one which is made for this purpose.
+    pub fn events_so_far(&mut self) -> Vec<(String, Value)> {
+        let mut events = Vec::new();
+        self.ask("add", &json!({"name": PROBE, "cmd": "true"}));
+        loop {
+            let (topic, payload) = self.next_event(PATIENCE).expect("the event of an add");
+            if topic == format!("{PROBE_TOPIC}add") {
+                self.ask("rm", &json!({"name": PROBE, "waiting": true}));
+                return events;
+            }
+            if !topic.starts_with(PROBE_TOPIC) {
+                events.push((topic, payload));
+            }
+        }
+    }
+
     /// Proves that the subscription has arrived, by adding and removing a watcher until an event
     /// comes; there is no other answer to a subscription.
     pub fn wait_for_events(&mut self) {
-        for _ in 0..50 {
-            let name = "wire-probe";
-            self.call("add", &json!({"name": name, "cmd": "true"}));
-            self.call("rm", &json!({"name": name, "waiting": true}));
-            while let Some((topic, _)) = self.event_within(Duration::from_millis(100)) {
-                // `rm` stops what never ran; its events end with `remove`, or with `stop` after it.
-                if topic.ends_with(".remove") {
-                    while self.event_within(Duration::from_millis(200)).is_some() {}
-                    self.next_id = 0;
+        for _ in 0..100 {
+            self.ask("add", &json!({"name": PROBE, "cmd": "true"}));
+            self.ask("rm", &json!({"name": PROBE, "waiting": true}));
+            while let Some((topic, _)) = self.next_event(Duration::from_millis(100)) {
+                if topic.starts_with(PROBE_TOPIC) {
                     return;
                 }
             }

@@ -197,11 +197,15 @@ impl Arbiter {
             None => (self.descending(all()), true),
         };
         let shape = if queued { Shape::Plain } else { Shape::Replaced };
-        if !reload.graceful {
+        if !reload.graceful && !queued {
             self.restart_now(ids, reload.waiting, shape, reply, work);
             return Ok(());
         }
-        let style = if reload.sequential { Style::Sequential } else { Style::Graceful };
+        let style = match (reload.graceful, reload.sequential) {
+            (false, _) => Style::Restart,
+            (true, true) => Style::Sequential,
+            (true, false) => Style::Graceful,
+        };
         let mut goals = Vec::with_capacity(ids.len());
         for id in ids {
             let before = self.pids(id);

@@ -85,6 +85,8 @@ pub(super) enum Style {
     Sequential,
     /// Nothing to replace: starting is all there is to it.
     Start,
+    /// Stop and start; nothing is said about a reload.
+    Restart,
 }
 
 /// What every step of a watcher may use.
@@ -228,7 +230,7 @@ impl Watcher {
             },
             Phase::Stopped => self.wanted != Wanted::Up || self.holds > 0 || self.config.on_demand,
             Phase::Starting { .. } => self.tries.failed() > 1,
-            Phase::Stopping { .. } => true,
+            Phase::Stopping { .. } => self.reload != Some(Reload::Pending(Style::Restart)),
         }
     }
 
@@ -247,6 +249,8 @@ impl Watcher {
         }
         if let Some(Reload::Queued(style)) = self.reload {
             self.reload = Some(Reload::Pending(style));
+            let runs = matches!(self.phase, Phase::Starting { .. } | Phase::Active);
+            self.cycle |= runs && style == Style::Restart;
         }
     }
 
@@ -289,8 +293,9 @@ impl Watcher {
     /// Somebody wants its processes replaced; a stopped watcher is started (Q15).
     pub(super) fn wish_reload(&mut self, style: Style, queued: bool) {
         let style = match self.phase {
-            Phase::Stopped | Phase::Stopping { .. } => Style::Start,
             Phase::Starting { .. } | Phase::Active => style,
+            Phase::Stopped | Phase::Stopping { .. } if style == Style::Restart => style,
+            Phase::Stopped | Phase::Stopping { .. } => Style::Start,
         };
         if queued {
             self.wish_queued()

@@ -148,6 +148,10 @@ fn add_option(config: &mut WatcherConfig, key: &str, value: &Value) -> Result<()
     if matches!(key, "cmd" | "args") {
         return Err(Refusal::Raised(format!("got multiple values for argument '{key}'")));
     }
+    if key == "retry_in" {
+        config.custom.insert(key.to_owned(), value.clone());
+        return Ok(());
+    }
     if family::set(config, key, value)?.is_some() {
         return Ok(());
     }

@@ -124,8 +124,14 @@ impl Watcher {
     pub(super) fn begin_stop(&mut self, ctx: &mut Ctx<'_>) -> bool {
         self.cycle = false;
         // A restart on the way keeps nothing to reload: what comes up is new.
-        self.reload =
-            self.reload.take().filter(|_| self.wanted == Wanted::Up).map(|_| Reload::Pending(Style::Start));
+        self.reload = self.reload.take().filter(|_| self.wanted == Wanted::Up).map(|reload| match reload {
+            Reload::Queued(Style::Restart) | Reload::Pending(Style::Restart) => {
+                Reload::Pending(Style::Restart)
+            }
+            Reload::Queued(_) | Reload::Pending(_) | Reload::Replace { .. } | Reload::Sequential { .. } => {
+                Reload::Pending(Style::Start)
+            }
+        });
         self.phase = Phase::Stopping { reaps: BTreeMap::new() };
         self.call(Point::BeforeStop, ctx);
         let (signal, limit) = (self.config.stop_signal, ctx.now.mono + self.grace());

@@ -19,6 +19,10 @@ impl Watcher {
         match self.reload {
             None | Some(Reload::Queued(_)) => self.keep_going(ctx),
             Some(Reload::Pending(Style::Start)) => self.end_reload(ctx),
+            Some(Reload::Pending(Style::Restart)) => {
+                self.reload = None;
+                true
+            }
             Some(Reload::Pending(_)) if self.config.send_hup => {
                 let running = self.processes.values().filter(|process| process.running());
                 for key in running.map(|process| process.key).collect::<Vec<_>>() {
