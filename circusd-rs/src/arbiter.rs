@@ -9,12 +9,15 @@
 //! 2. Each `Spawned` is followed by exactly one `Exited`. If that says `lingering`, exactly one `Gone`
 //!    follows when the last process of the group has ended; else the key is gone at once.
 //! 3. A `Signal` for a key already gone is dropped silently.
-//! 4. Each `Sample`, `Deliver`, `Configure`, `Reset`, `RunHook`, `LoadHooks` and `ReadConfig` is
-//!    answered by exactly one `Sampled`, `Delivered`, `Configured`, `ResetDone`, `HookDone`,
-//!    `HooksLoaded` or `Config`; the hooks' at the latest after their limit.
+//! 4. Each `Sample`, `Deliver`, `Configure`, `Reset`, `RunHook`, `LoadHooks`, `Sockets` and
+//!    `ReadConfig` is answered by exactly one `Sampled`, `Delivered`, `Configured`, `ResetDone`,
+//!    `HookDone`, `HooksLoaded`, `SocketsChanged` or `Config`; the hooks' at the latest after their
+//!    limit.
 //! 5. Effects of one step are performed in order, so a waiting reply leaves after the events it
 //!    reports.
-//! 6. `next_deadline` names the moment at which a `Tick` is wanted; late is fine, early is harmless.
+//! 6. `Watch` names all sockets that are watched from now on. A watched socket that is readable is
+//!    reported once by `SocketReady`, and is not watched any more until it is named again.
+//! 7. `next_deadline` names the moment at which a `Tick` is wanted; late is fine, early is harmless.
 //!
 //! There is no daemon-wide lock: every command is a wish for its watchers, and the newest wish wins.
 
@@ -39,6 +42,7 @@ mod select;
 mod selection;
 mod services;
 mod settle;
+mod sockets;
 mod spawnspec;
 mod turn;
 mod watcher;
@@ -55,8 +59,9 @@ use circus_protocol::service::{Membership, Services};
 
 use crate::arbiter::effect::{Effect, LogLevel};
 use crate::arbiter::id::{JobId, Key, ReplyTo, SampleTag, WatcherId};
-use crate::arbiter::input::{Input, Interrupt};
+use crate::arbiter::input::{BoundSocket, Input, Interrupt};
 use crate::arbiter::operation::{OpId, Operations, Outcome};
+use crate::arbiter::sockets::Managed;
 use crate::arbiter::time::{Moment, Now};
 use crate::arbiter::turn::Turns;
 use crate::arbiter::watcher::hooks::Fact;
@@ -72,6 +77,8 @@ pub struct DaemonFacts {
     pub hostname: String,
     /// Of this program.
     pub version: String,
+    /// The managed sockets it was started with.
+    pub sockets: Vec<BoundSocket>,
 }
 
 /// All watchers, and who waits for what.
@@ -99,6 +106,7 @@ pub struct Arbiter {
     jobs: BTreeMap<JobId, deliver::Job>,
     desk: services::Desk,
     samples: BTreeMap<SampleTag, answer::Question>,
+    sockets: Managed,
     ending: Ending,
     /// How many watchers are not down.
     up: usize,
@@ -164,9 +172,11 @@ impl Arbiter {
     /// An arbiter without watchers. The first input is the configuration: start-up is a difference
     /// from nothing. `seed` is for `max_age_variance`.
     #[must_use]
-    pub fn new(seed: u64, daemon: DaemonFacts) -> Self {
+    pub fn new(seed: u64, mut daemon: DaemonFacts) -> Self {
+        let sockets = Managed::new(std::mem::take(&mut daemon.sockets));
         Self {
             facts: daemon,
+            sockets,
             global: Global::default(),
             services: Arc::default(),
             membership: None,
@@ -224,6 +234,10 @@ impl Arbiter {
             Input::Delivered { job, result } => self.delivered(job, result, &mut work),
             Input::Configured { job, result } => self.configured(job, result, &mut work),
             Input::ResetDone { job, result } => self.reset_done(job, result, &mut work),
+            Input::SocketsChanged { job, sockets, errors } => {
+                self.sockets_changed(job, sockets, &errors, &mut work);
+            }
+            Input::SocketReady { socket } => self.socket_ready(&socket, &mut work),
             Input::Interrupted(Interrupt::Stop) => self.interrupted(&mut work),
             Input::Interrupted(Interrupt::Reload) => self.hang_up(&mut work),
             Input::Tick => self.tick(&mut work),
@@ -277,6 +291,7 @@ impl Arbiter {
             next_job: &mut self.next.job,
             called: &mut called,
             buried: &mut buried,
+            sockets: &self.sockets.bound,
             done: &mut work.done,
         };
         let result = act(watcher, &mut ctx);

@@ -10,6 +10,7 @@ pub mod facility;
 pub mod option;
 pub mod pattern;
 pub mod resolve;
+pub mod socket;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -27,6 +28,8 @@ pub struct Config {
     pub circus: Global,
     /// `[watcher:*]`, in circus' order (sections sorted by name).
     pub watchers: Vec<WatcherConfig>,
+    /// `[socket:*]`, by name.
+    pub sockets: Vec<socket::SocketConfig>,
     /// `[service:*]`, `[config:*]`, `[reset:*]`, `[list:*]`, `[probe:*]`, `[profile:*]`.
     pub services: Arc<Services>,
     /// What the daemon itself was started with.

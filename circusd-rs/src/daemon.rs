@@ -30,7 +30,7 @@ use tokio::time::{sleep_until, timeout};
 
 use crate::arbiter::effect::{Effect, LogLevel};
 use crate::arbiter::id::ReplyTo;
-use crate::arbiter::input::Input;
+use crate::arbiter::input::{BoundSocket, Input};
 use crate::arbiter::{Arbiter, DaemonFacts};
 use crate::cli::Arguments;
 use crate::config::Config;
@@ -82,12 +82,14 @@ async fn serve(prepared: Prepared) -> Result<ExitCode, SetupError> {
     tracing::info!("Registering signals...");
     let interrupts = Interrupts::install().map_err(SetupError::Runtime)?;
     tracing::info!("Starting master on pid {}", std::process::id());
-    let Bound { control, events, stats, discovery, addresses } = setup::bind(&config.circus).await?;
+    let Bound { control, events, stats, discovery, addresses, sockets } = setup::bind(&config).await?;
     tracing::info!("sockets started");
 
     let (inputs, mailbox) = mpsc::channel(MAILBOX);
     let orphans = adopt_orphans().map_or(Orphans::Left, |()| Orphans::Adopted);
-    let runner = Runner::new(inputs.clone(), orphans).map_err(SetupError::Runtime)?;
+    let mut runner = Runner::new(inputs.clone(), orphans).map_err(SetupError::Runtime)?;
+    let told = sockets.told();
+    runner.keep(sockets);
     let mut tasks = JoinSet::new();
     tasks.spawn(interrupts.pass_on(inputs.clone()));
     if let Some(discovery) = discovery {
@@ -98,7 +100,7 @@ async fn serve(prepared: Prepared) -> Result<ExitCode, SetupError> {
         None => None,
     };
     let clock = Clock::start();
-    let arbiter = Arbiter::new(seed(&clock), facts());
+    let arbiter = Arbiter::new(seed(&clock), facts(told));
     let mut daemon = Daemon {
         arbiter,
         clock,
@@ -140,12 +142,13 @@ fn seed(clock: &Clock) -> u64 {
     clock.now().wall.to_bits() ^ u64::from(std::process::id()).rotate_left(32)
 }
 
-fn facts() -> DaemonFacts {
+fn facts(sockets: Vec<BoundSocket>) -> DaemonFacts {
     let hostname = nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned());
     DaemonFacts {
         pid: std::process::id(),
         hostname: hostname.unwrap_or_else(|_| "localhost".to_owned()),
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        sockets,
     }
 }
 
@@ -361,6 +364,8 @@ fn described(effect: &Effect) -> String {
         | Effect::CloseStreams { .. }
         | Effect::Sample { .. }
         | Effect::LoadHooks { .. }
+        | Effect::Sockets { .. }
+        | Effect::Watch { .. }
         | Effect::ReadConfig
         | Effect::Publish(_)
         | Effect::Exit { .. } => format!("{effect:?}"),
@@ -381,6 +386,8 @@ fn reply_of(input: &Input) -> Option<ReplyTo> {
         | Input::ResetDone { .. }
         | Input::HookDone { .. }
         | Input::HooksLoaded { .. }
+        | Input::SocketsChanged { .. }
+        | Input::SocketReady { .. }
         | Input::Interrupted(_)
         | Input::Tick => None,
     }

@@ -17,6 +17,8 @@ pub(crate) mod warden;
 
 pub(crate) mod spawn;
 
+pub mod socket;
+
 pub(crate) mod child;
 
 pub(crate) mod tree;

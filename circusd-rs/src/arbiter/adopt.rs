@@ -33,16 +33,16 @@ impl Arbiter {
         match (reading, read) {
             (None, Ok(config)) => self.build(*config, work),
             (None, Err(errors)) => self.report(&errors, work),
-            (Some(Reading::Rebuild), Ok(config)) => {
-                self.clear(&config, work);
-                self.build(*config, work);
+            (Some(reading), Ok(config)) => {
+                if let Some((reading, config)) = self.sockets_first(reading, config, work) {
+                    self.adopt_watchers(reading, *config, work);
+                }
             }
             (Some(Reading::Rebuild), Err(errors)) => {
                 self.report(&errors, work);
                 work.log(LogLevel::Warn, "restarting with the old configuration".to_owned());
                 self.start_all(work);
             }
-            (Some(Reading::Reload(op)), Ok(config)) => self.change(*config, op, work),
             (Some(Reading::Reload(op)), Err(errors)) => {
                 self.report(&errors, work);
                 work.done.push((op, Outcome::Failed(errors.join("; "))));
@@ -50,7 +50,18 @@ impl Arbiter {
         }
     }
 
-    fn report(&self, errors: &[String], work: &mut Work) {
+    /// The sockets of this configuration are there.
+    pub(super) fn adopt_watchers(&mut self, reading: Reading, config: Config, work: &mut Work) {
+        match reading {
+            Reading::Rebuild => {
+                self.clear(&config, work);
+                self.build(config, work);
+            }
+            Reading::Reload(op) => self.change(config, op, work),
+        }
+    }
+
+    pub(super) fn report(&self, errors: &[String], work: &mut Work) {
         for error in errors {
             work.log(LogLevel::Error, format!("configuration: {error}"));
         }
@@ -97,7 +108,7 @@ impl Arbiter {
     }
 
     /// Everything with autostart, in its turn.
-    fn start_all(&mut self, work: &mut Work) {
+    pub(super) fn start_all(&mut self, work: &mut Work) {
         let autostart = self.present().filter(|watcher| watcher.config.autostart && watcher.is_down());
         let ids: Vec<WatcherId> = autostart.map(|watcher| watcher.id).collect();
         for id in ids {
@@ -174,17 +185,19 @@ impl Arbiter {
                 }
             }
             Change::Add(config) => {
-                let start = config.autostart && !config.on_demand;
+                let (start, on_demand) = (config.autostart, config.on_demand);
                 let id = self.create_from_file(config, work);
                 if start {
                     self.queue_start(id, work);
+                }
+                if start && !on_demand {
                     self.wait(op, id, Goal::Up { before: Vec::new() }, work);
                 }
             }
         }
     }
 
-    fn wait(&mut self, op: OpId, id: WatcherId, goal: Goal, work: &mut Work) {
+    pub(super) fn wait(&mut self, op: OpId, id: WatcherId, goal: Goal, work: &mut Work) {
         let ticket = Ticket { op, goal, command: "reloadconfig" };
         if self.with(id, work, |watcher, _| watcher.tickets.push(ticket)).is_some()
             && let Some(operation) = self.operations.get_mut(op)
@@ -216,7 +229,7 @@ impl Arbiter {
 
     /// Stopped, built anew, and started if that is what the file says.
     fn rebuild(&mut self, id: WatcherId, config: WatcherConfig, by: &str, work: &mut Work) {
-        let up = config.autostart && !config.on_demand;
+        let up = config.autostart;
         self.wish_down(id, Wanted::Down, by, work);
         self.with(id, work, |watcher, ctx| {
             watcher.overtake(Goal::wants_down, by, ctx.done);

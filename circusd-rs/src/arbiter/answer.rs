@@ -108,7 +108,7 @@ impl Arbiter {
             }
             Command::Get { name, keys } => self.get_options(name, keys),
             Command::GlobalOptions { option } => self.global_options(option.as_deref()),
-            Command::ListSockets => Ok(ok(json!({"sockets": []}))),
+            Command::ListSockets => Ok(self.sockets.list()),
             Command::Listen => Err(Refusal::Message("invalid message. use a pub/sub socket".to_owned())),
             Command::Ipython => Ok(ok(json!({"shell": false, "msg": "No module named 'IPython'"}))),
             Command::Hello => Ok(self.hello()),

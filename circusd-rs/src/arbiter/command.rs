@@ -106,11 +106,7 @@ impl Arbiter {
 
     /// Up, past any queue.
     fn start_now(&mut self, id: WatcherId, by: &str, work: &mut Work) {
-        self.wish(id, by, work, |watcher| {
-            if !watcher.config.on_demand {
-                watcher.wish_up();
-            }
-        });
+        self.wish(id, by, work, Watcher::wish_up);
     }
 
     fn stop(&mut self, selection: &Selection, reply: Option<ReplyTo>, work: &mut Work) -> Answered {

@@ -11,6 +11,7 @@ use crate::arbiter::id::{JobId, Key, ReplyTo, WatcherId};
 use crate::arbiter::load::Held;
 use crate::arbiter::operation::{Goal, Operation, Shape, Then};
 use crate::arbiter::services::ServiceJob;
+use crate::arbiter::sockets::SocketJob;
 use crate::arbiter::{Arbiter, Work};
 
 /// What the host is doing for a client.
@@ -26,6 +27,7 @@ pub(super) enum Job {
     Load(Held),
     /// Figures that a hook edits.
     Extended(Box<Extended>),
+    Sockets(SocketJob),
 }
 
 impl Job {
@@ -36,6 +38,8 @@ impl Job {
             Self::Hook(_) => None,
             Self::Load(held) => held.reply,
             Self::Extended(extended) => extended.reply(),
+            // The operation behind it has its own.
+            Self::Sockets(_) => None,
         }
     }
 }
@@ -133,7 +137,9 @@ impl Arbiter {
                 Ok(()) => work.reply(reply, Reply::ok()),
                 Err(refusal) => work.refuse(reply, refusal),
             },
-            Some(other @ (Job::Service(_) | Job::Hook(_) | Job::Load(_) | Job::Extended(_))) => {
+            Some(
+                other @ (Job::Service(_) | Job::Sockets(_) | Job::Hook(_) | Job::Load(_) | Job::Extended(_)),
+            ) => {
                 self.jobs.insert(job, other);
                 debug_assert!(false, "job {job:?} is no delivery");
             }

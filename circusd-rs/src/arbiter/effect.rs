@@ -1,5 +1,6 @@
 //! Everything the arbiter can ask for.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use serde_json::{Map, Value};
 
 use crate::arbiter::id::{JobId, Key, ReplyTo, SampleTag, WatcherId};
 use crate::config::StreamConfig;
+use crate::config::diff::SocketChange;
 
 /// Everything we can ask for. Performed in order; matched without wildcard.
 #[derive(Debug, Clone, PartialEq)]
@@ -94,6 +96,18 @@ pub enum Effect {
         job: JobId,
         /// What.
         work: Box<ResetJob>,
+    },
+    /// Open, change and close managed sockets.
+    Sockets {
+        /// Answered by `SocketsChanged`.
+        job: JobId,
+        /// What, in this order.
+        changes: Vec<SocketChange>,
+    },
+    /// Watch these managed sockets, and no others, for somebody who knocks.
+    Watch {
+        /// By name.
+        sockets: BTreeSet<String>,
     },
     /// Publish an event.
     Publish(Event),
@@ -220,6 +234,26 @@ pub struct SpawnSpec {
     pub stdout: Stdio,
     /// Descriptor 2.
     pub stderr: Stdio,
+    /// Managed sockets.
+    pub sockets: SocketUse,
+}
+
+/// What a process gets of the managed sockets.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SocketUse {
+    /// All of them stay open, at their numbers.
+    pub inherit: bool,
+    /// Of these with `so_reuseport` it gets one of its own; its number takes the place of
+    /// [`fresh_socket`] in `argv`.
+    pub fresh: BTreeSet<String>,
+    /// This one is its stdin, whatever `stdin` says.
+    pub stdin: Option<String>,
+}
+
+/// What stands in a command for the number of a socket that is only made when the process is.
+#[must_use]
+pub fn fresh_socket(name: &str) -> String {
+    format!("$(circus.sockets.{name})")
 }
 
 /// What a standard descriptor is connected to.

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::arbiter::id::{JobId, Key, ReplyTo, SampleTag};
 use crate::config::Config;
+use crate::config::socket::SocketConfig;
 
 /// Everything that can happen.
 #[derive(Debug, Clone, PartialEq)]
@@ -91,6 +92,20 @@ pub enum Input {
         /// Or what the first that failed said.
         result: Result<(), String>,
     },
+    /// A `Sockets` was carried out, as far as it could be.
+    SocketsChanged {
+        /// Which.
+        job: JobId,
+        /// All sockets that there are now; `None` when nothing was touched.
+        sockets: Option<Vec<BoundSocket>>,
+        /// What could not be done; those sockets are as they were, or not there.
+        errors: Vec<String>,
+    },
+    /// A watched socket is readable.
+    SocketReady {
+        /// Its name.
+        socket: String,
+    },
     /// A signal to the daemon.
     Interrupted(Interrupt),
     /// A deadline may have passed.
@@ -118,4 +133,32 @@ pub enum Interrupt {
     Stop,
     /// HUP: reload everything.
     Reload,
+}
+
+/// A managed socket that is open.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BoundSocket {
+    /// What it was made from.
+    pub config: SocketConfig,
+    /// Its descriptor's number, in the daemon and in children that get it.
+    pub fd: i32,
+    /// Where it really is.
+    pub address: BoundAddress,
+}
+
+/// Where a socket is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BoundAddress {
+    /// On the network.
+    Inet {
+        /// The resolved address.
+        host: String,
+        /// The real port.
+        port: u16,
+    },
+    /// In the file system.
+    Unix {
+        /// As configured.
+        path: String,
+    },
 }

@@ -27,6 +27,8 @@ pub(super) enum Goal {
     Down,
     /// Stopped, on the way to a start of several.
     Between,
+    /// Without processes, whatever is wanted next.
+    Released,
     /// Reloaded, or started instead; with the pids there were when the wish came.
     Reloaded { before: Vec<Pid> },
     /// These are gone.
@@ -42,7 +44,7 @@ impl Goal {
     pub(super) fn wants_up(&self) -> bool {
         match self {
             Self::Begun | Self::Between | Self::Up { .. } | Self::Reloaded { .. } | Self::Settled => true,
-            Self::Down | Self::Killed { .. } | Self::Told => false,
+            Self::Down | Self::Released | Self::Killed { .. } | Self::Told => false,
         }
     }
 
@@ -52,6 +54,7 @@ impl Goal {
             Self::Down | Self::Between => true,
             Self::Begun
             | Self::Up { .. }
+            | Self::Released
             | Self::Reloaded { .. }
             | Self::Settled
             | Self::Killed { .. }
@@ -121,7 +124,7 @@ pub(super) enum Then {
     Start,
     /// A restart of everything: read the configuration and build anew.
     Rebuild,
-    /// A job of the services may begin now.
+    /// A job of the host may begin now.
     Job(crate::arbiter::id::JobId),
 }
 

@@ -186,6 +186,9 @@ impl Arbiter {
 
     /// Everything a reset waited for is down, or will not be.
     pub(super) fn begin_job(&mut self, job: JobId, problem: Option<Refusal>, work: &mut Work) {
+        if let Some(Job::Sockets(_)) = self.jobs.get(&job) {
+            return self.begin_sockets(job, work);
+        }
         if let Some(refusal) = problem {
             if let Some(done) = self.finish_job(job, work) {
                 work.refuse(done.reply, refusal);
@@ -204,7 +207,8 @@ impl Arbiter {
                 | Job::Deliver { .. }
                 | Job::Hook(_)
                 | Job::Load(_)
-                | Job::Extended(_),
+                | Job::Extended(_)
+                | Job::Sockets(_),
             )
             | None => {
                 debug_assert!(false, "job {job:?} does not wait");
@@ -289,7 +293,13 @@ impl Arbiter {
                 }
                 Some(done)
             }
-            Some(other @ (Job::Deliver { .. } | Job::Hook(_) | Job::Load(_) | Job::Extended(_))) => {
+            Some(
+                other @ (Job::Deliver { .. }
+                | Job::Sockets(_)
+                | Job::Hook(_)
+                | Job::Load(_)
+                | Job::Extended(_)),
+            ) => {
                 self.jobs.insert(job, other);
                 debug_assert!(false, "job {job:?} is no job of services");
                 None

@@ -19,6 +19,7 @@ impl Arbiter {
                 break;
             }
         }
+        self.watch_sockets(work);
         if matches!(self.ending, Ending::Graceful | Ending::Killing) && self.up == 0 {
             self.exit(0, work);
         }
@@ -40,6 +41,7 @@ impl Arbiter {
         if forget {
             self.watchers.remove(&id);
         }
+        self.note_demand(id, work.now.mono);
     }
 
     /// Takes tickets back; true if there were any.
@@ -115,8 +117,13 @@ impl Arbiter {
 
     /// Up in its turn.
     pub(super) fn queue_start(&mut self, id: WatcherId, work: &mut Work) {
-        let priority = self.watchers.get(&id).filter(|watcher| !watcher.config.on_demand);
-        let Some(priority) = priority.map(|watcher| watcher.config.priority) else { return };
+        let Some(watcher) = self.watchers.get(&id) else { return };
+        let priority = watcher.config.priority;
+        if watcher.config.on_demand {
+            // Nothing to wait a turn for: its turn comes when somebody knocks.
+            self.with(id, work, |watcher, _| watcher.wish_up());
+            return;
+        }
         self.with(id, work, |watcher, _| watcher.wish_queued());
         self.turns.enter(priority, id);
     }

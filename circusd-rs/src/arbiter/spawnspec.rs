@@ -2,14 +2,17 @@
 //!
 //! It refuses to look anything up: users, limits and programs are the host's to find.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use circus_protocol::json::python_repr;
 use circus_protocol::number::Wid;
 use serde_json::Value;
 
-use crate::arbiter::effect::{SpawnSpec, Stdio};
+use crate::arbiter::effect::{SocketUse, SpawnSpec, Stdio, fresh_socket};
 use crate::arbiter::id::WatcherId;
+use crate::arbiter::sockets::Bound;
 use crate::arbiter::words;
 use crate::config::{StreamConfig, WatcherConfig, expand, option};
 
@@ -17,12 +20,18 @@ use crate::config::{StreamConfig, WatcherConfig, expand, option};
 const SHELL: [&str; 2] = ["/bin/sh", "-c"];
 
 /// Everything resolved for worker `wid`; the error is what circus would have raised.
-pub(super) fn build(config: &WatcherConfig, id: WatcherId, wid: Wid) -> Result<Arc<SpawnSpec>, String> {
+pub(super) fn build(
+    config: &WatcherConfig,
+    id: WatcherId,
+    wid: Wid,
+    sockets: &Bound,
+) -> Result<Arc<SpawnSpec>, String> {
+    let (argv, fresh) = argv(config, wid, sockets)?;
     Ok(Arc::new(SpawnSpec {
         watcher: config.name.original().to_owned(),
         watcher_id: id,
         wid,
-        argv: argv(config, wid)?,
+        argv,
         env: environment(config),
         working_dir: config.working_dir.clone(),
         uid: config.uid.as_ref().map(ToString::to_string),
@@ -31,6 +40,7 @@ pub(super) fn build(config: &WatcherConfig, id: WatcherId, wid: Wid) -> Result<A
         stdin: if config.close_child_stdin { Stdio::Null } else { Stdio::Inherit },
         stdout: output(config.close_child_stdout, config.stdout_stream.as_ref()),
         stderr: output(config.close_child_stderr, config.stderr_stream.as_ref()),
+        sockets: SocketUse { inherit: config.use_sockets, fresh, stdin: stdin_socket(config, sockets)? },
     }))
 }
 
@@ -46,8 +56,41 @@ fn environment(config: &WatcherConfig) -> Vec<(String, String)> {
     config.env.iter().flatten().map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
-fn argv(config: &WatcherConfig, wid: Wid) -> Result<Vec<String>, String> {
-    let expand = |text: &str| expand::variables(text, |key| variable(config, wid, key));
+fn stdin_socket(config: &WatcherConfig, sockets: &Bound) -> Result<Option<String>, String> {
+    let Some(name) = &config.stdin_socket else { return Ok(None) };
+    let key = name.to_lowercase();
+    if sockets.contains_key(&key) {
+        return Ok(Some(key));
+    }
+    Err(format!("stdin_socket: there is no socket '{name}'"))
+}
+
+/// The words, and the sockets whose number in them is known when the process is made.
+fn argv(
+    config: &WatcherConfig,
+    wid: Wid,
+    sockets: &Bound,
+) -> Result<(Vec<String>, BTreeSet<String>), String> {
+    let fresh = RefCell::new(BTreeSet::new());
+    let value = |key: &str| match key.strip_prefix("sockets.") {
+        Some(name) => number(sockets, name, &fresh),
+        None => variable(config, wid, key),
+    };
+    let argv = words_of(config, |text| expand::variables(text, value))?;
+    Ok((argv, fresh.into_inner()))
+}
+
+/// The number of a managed socket; one with `so_reuseport` has a number only in the process.
+fn number(sockets: &Bound, name: &str, fresh: &RefCell<BTreeSet<String>>) -> Option<String> {
+    let socket = sockets.get(name)?;
+    if !socket.config.so_reuseport {
+        return Some(socket.fd.to_string());
+    }
+    fresh.borrow_mut().insert(name.to_owned());
+    Some(fresh_socket(name))
+}
+
+fn words_of(config: &WatcherConfig, expand: impl Fn(&str) -> String) -> Result<Vec<String>, String> {
     let split = |text: &str| words::split(&expand(text)).map_err(|error| format!("{error} in '{text}'"));
     let mut argv = split(&config.cmd)?;
     match &config.args {
@@ -100,7 +143,7 @@ mod tests {
     fn check(change: impl FnOnce(&mut WatcherConfig)) -> Result<Vec<String>, String> {
         let mut config = watcher("Web");
         change(&mut config);
-        argv(&config, Wid(3))
+        argv(&config, Wid(3), &Bound::new()).map(|(argv, _)| argv)
     }
 
     #[test]

@@ -35,6 +35,7 @@ use crate::arbiter::id::{JobId, Key, WatcherId};
 use crate::arbiter::operation::{Goal, OpId, Outcome, Ticket};
 use crate::arbiter::pace::{Slots, Tries};
 use crate::arbiter::process::{Process, State, Why};
+use crate::arbiter::sockets::Bound;
 use crate::arbiter::time::{Moment, Now};
 use crate::config::option::{self, Trigger};
 use crate::config::{Global, WatcherConfig};
@@ -61,6 +62,8 @@ pub(super) enum Wanted {
     /// Up, when its turn comes.
     Queued,
     Up,
+    /// Down until a socket of its is readable (`on_demand`).
+    Demand,
     /// Down and then forgotten.
     Gone,
 }
@@ -109,6 +112,7 @@ pub(super) struct Ctx<'a> {
     pub(super) called: &'a mut Vec<JobId>,
     /// The keys that are no more since this step.
     pub(super) buried: &'a mut Vec<Key>,
+    pub(super) sockets: &'a Bound,
     /// What became of tickets.
     pub(super) done: &'a mut Vec<(OpId, Outcome)>,
 }
@@ -145,6 +149,8 @@ pub(super) struct Watcher {
     pub(super) rebuild: Option<Box<WatcherConfig>>,
     /// Jobs of the host that forbid a start.
     pub(super) holds: u32,
+    /// Somebody knocked at its socket: the next start is not left to wait for that.
+    pub(super) knocked: bool,
     /// SIGKILL without grace.
     pub(super) hurry: bool,
     pub(super) reload: Option<Reload>,
@@ -172,6 +178,7 @@ impl Watcher {
             cycle: false,
             rebuild: None,
             holds: 0,
+            knocked: false,
             hurry: false,
             reload: None,
             processes: BTreeMap::new(),
@@ -206,7 +213,8 @@ impl Watcher {
 
     /// Stopped for good: whoever is down keeps being down until somebody wishes otherwise.
     pub(super) fn is_down(&self) -> bool {
-        self.is_stopped() && !self.hooks.waiting() && matches!(self.wanted, Wanted::Down | Wanted::Gone)
+        let unwanted = matches!(self.wanted, Wanted::Down | Wanted::Demand | Wanted::Gone);
+        self.is_stopped() && !self.hooks.waiting() && unwanted
     }
 
     /// Down, and nobody waits for anything.
@@ -228,7 +236,7 @@ impl Watcher {
                     self.tries.failed() > 0
                 }
             },
-            Phase::Stopped => self.wanted != Wanted::Up || self.holds > 0 || self.config.on_demand,
+            Phase::Stopped => self.wanted != Wanted::Up || self.holds > 0,
             Phase::Starting { .. } => self.tries.failed() > 1,
             Phase::Stopping { .. } => self.reload != Some(Reload::Pending(Style::Restart)),
         }
@@ -240,7 +248,37 @@ impl Watcher {
         self.hooks.waiting() || !spawning && (self.warm > now || self.tries.not_before() > now)
     }
 
+    /// Whether a readable socket of its starts it.
+    pub(super) fn is_armed(&self, now: Moment) -> bool {
+        let rested = self.slots.resting(now).next().is_none();
+        self.is_stopped()
+            && self.wanted == Wanted::Demand
+            && self.holds == 0
+            && rested
+            && !self.hooks.waiting()
+    }
+
+    /// Whether it is about to be up, or is.
+    pub(super) fn returns(&self) -> bool {
+        matches!(self.wanted, Wanted::Up | Wanted::Queued)
+    }
+
     // ---- wishes ----
+
+    /// Somebody knocked at a socket of its.
+    pub(super) fn demanded(&mut self, now: Moment) {
+        if self.is_armed(now) {
+            self.wanted = Wanted::Up;
+            self.knocked = true;
+        }
+    }
+
+    /// Its processes must end so that a socket they hold can change; it comes back by itself.
+    pub(super) fn wish_release(&mut self) {
+        if matches!(self.phase, Phase::Starting { .. } | Phase::Active) && self.returns() {
+            self.cycle = true;
+        }
+    }
 
     /// Its turn has come.
     pub(super) fn take_turn(&mut self) {
@@ -279,6 +317,7 @@ impl Watcher {
             self.wanted = wanted;
         }
         self.cycle = false;
+        self.knocked = false;
         self.reload = None;
         self.trouble = None;
     }
@@ -370,6 +409,7 @@ impl Watcher {
                 Goal::Up { .. }
                 | Goal::Down
                 | Goal::Between
+                | Goal::Released
                 | Goal::Reloaded { .. }
                 | Goal::Settled
                 | Goal::Told

@@ -5,6 +5,7 @@
 //! passes in (a watcher that `add` made, that `rm` removed or that `set` changed needs no special
 //! case then).
 
+use crate::config::socket::SocketConfig;
 use crate::config::{Config, Global, WatcherConfig};
 
 /// Variables that a desktop session changes on its own; a difference in these is none.
@@ -50,6 +51,41 @@ pub fn watchers<'a>(
         }
     }
     removals.into_iter().chain(resizes).chain(rebuilds).collect()
+}
+
+/// What a new configuration asks of one managed socket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SocketChange {
+    /// It is not in the file: close it.
+    Remove(String),
+    /// It can become what the file says where it is.
+    Adjust(SocketConfig),
+    /// It must be bound anew.
+    Rebind(SocketConfig),
+    /// It is new.
+    Add(SocketConfig),
+}
+
+/// Compares the sockets that there are with what the file says now; additions come last, so that they
+/// may have the address of what goes.
+pub fn sockets<'a>(
+    bound: impl IntoIterator<Item = &'a SocketConfig>,
+    new: &[SocketConfig],
+) -> Vec<SocketChange> {
+    let bound: Vec<&SocketConfig> = bound.into_iter().collect();
+    let gone = bound.iter().filter(|old| !new.iter().any(|wanted| wanted.name == old.name));
+    let mut changes: Vec<SocketChange> = gone.map(|old| SocketChange::Remove(old.name.clone())).collect();
+    let mut additions = Vec::new();
+    for wanted in new {
+        match bound.iter().find(|old| old.name == wanted.name) {
+            None => additions.push(SocketChange::Add(wanted.clone())),
+            Some(old) if *old == wanted => {}
+            Some(old) if old.adjusts_to(wanted) => changes.push(SocketChange::Adjust(wanted.clone())),
+            Some(_) => changes.push(SocketChange::Rebind(wanted.clone())),
+        }
+    }
+    changes.extend(additions);
+    changes
 }
 
 fn resized(config: &WatcherConfig, numprocesses: u32) -> WatcherConfig {

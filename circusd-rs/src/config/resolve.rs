@@ -5,6 +5,7 @@
 //! environment and what little must be known about directories are passed in.
 
 mod environment;
+mod socket;
 mod watcher;
 
 use std::collections::BTreeMap;
@@ -67,6 +68,7 @@ pub fn resolve(
         None => Global::default(),
     };
     let mut watchers: Vec<WatcherConfig> = Vec::new();
+    let mut sockets = Vec::new();
     for section in ini.sections.iter().filter(|section| !section.entries.is_empty()) {
         if let Some(title) = section.name.strip_prefix("watcher:") {
             match watcher::build(section, title, &environments, inherited, python) {
@@ -76,7 +78,15 @@ pub fn resolve(
                 }
                 Err(faults) => errors.extend(faults.iter().map(ValueError::to_string)),
             }
-        } else if section.name.starts_with("socket:") || section.name.starts_with("plugin:") {
+        } else if let Some(title) = section.name.strip_prefix("socket:") {
+            match socket::build(section, title, &global) {
+                Ok(built) => {
+                    sockets.extend(built.socket);
+                    warnings.extend(built.warnings);
+                }
+                Err(faults) => errors.extend(faults),
+            }
+        } else if section.name.starts_with("plugin:") {
             let place = section.place();
             warnings.push(format!("{place}: [{}] is not supported yet and has no effect", section.name));
         }
@@ -84,15 +94,15 @@ pub fn resolve(
     // By name as configured, case sensitive: circus' order.
     watchers.sort_by(|a, b| a.name.original().cmp(b.name.original()));
     let watchers = last_of_each_name(watchers, &mut warnings);
+    let sockets = socket::in_order(sockets, &mut warnings);
     let services = services(ini, &global, &inherited.working_dir);
     match services {
         Ok(services) if errors.is_empty() => {
             warnings.extend(services.warnings.iter().cloned());
             let inherited = Arc::clone(inherited);
-            Ok(Resolved {
-                config: Config { circus, watchers, services: Arc::new(services), inherited },
-                warnings,
-            })
+            let config = Config { circus, watchers, sockets, services: Arc::new(services), inherited };
+            warnings.extend(socket::check(&config));
+            Ok(Resolved { config, warnings })
         }
         Ok(_) => Err(errors),
         Err(faults) => {

@@ -18,6 +18,7 @@ use crate::endpoint::discovery::Discovery;
 use crate::endpoint::events::Events;
 use crate::endpoint::stats::Stats;
 use crate::host::files::Source;
+use crate::host::socket::{SocketError, Sockets};
 
 /// What the loop begins with.
 pub(super) struct Prepared {
@@ -47,6 +48,9 @@ pub(super) enum SetupError {
     /// An endpoint is taken, or cannot be.
     #[error("Could not bind {key}: {source}")]
     Bind { key: &'static str, source: BindError },
+    /// A managed socket cannot be opened.
+    #[error(transparent)]
+    Socket(#[from] SocketError),
     #[error("[circus] endpoint_owner: {owner:?}: {reason}")]
     Owner { owner: String, reason: String },
     /// The system refuses what every daemon needs.
@@ -117,6 +121,7 @@ pub(super) struct Bound {
     pub(super) stats: Option<Stats>,
     pub(super) discovery: Option<Discovery>,
     pub(super) addresses: Addresses,
+    pub(super) sockets: Sockets,
 }
 
 /// What the endpoints are called in the file, and what they are.
@@ -144,10 +149,12 @@ impl Addresses {
 }
 
 /// Binds everything, in circus' order.
-pub(super) async fn bind(circus: &Global) -> Result<Bound, SetupError> {
+pub(super) async fn bind(config: &Config) -> Result<Bound, SetupError> {
+    let circus = &config.circus;
     let [control, events, stats] = check_endpoints(circus)?;
     let events = Events::bind(&events).await;
     let events = events.map_err(|source| SetupError::Bind { key: "pubsub_endpoint", source })?;
+    let sockets = Sockets::open(&config.sockets)?;
     let control =
         Control::bind(&control).await.map_err(|source| SetupError::Bind { key: "endpoint", source })?;
     own(circus, control.bound())?;
@@ -164,7 +171,7 @@ pub(super) async fn bind(circus: &Global) -> Result<Bound, SetupError> {
         Some(group) => discover(group, &bound[0])?,
         None => None,
     };
-    Ok(Bound { control, events, stats, discovery, addresses: Addresses { named, bound } })
+    Ok(Bound { control, events, stats, discovery, addresses: Addresses { named, bound }, sockets })
 }
 
 /// A taken stats endpoint costs the figures, not the supervision: in stock it is a process of its own

@@ -18,7 +18,7 @@ use serde_json::{Map, Value, json};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::arbiter::effect::{Callee, HookCall, HookLoad, SpawnSpec, Stdio};
+use crate::arbiter::effect::{Callee, HookCall, HookLoad, SocketUse, SpawnSpec, Stdio};
 use crate::arbiter::id::{JobId, WatcherId};
 use crate::arbiter::input::{HookOutcome, Input};
 use crate::config::Config;
@@ -175,5 +175,6 @@ fn spec(argv: Vec<String>, env: Vec<(String, String)>, working_dir: String) -> B
         stdin: Stdio::Null,
         stdout: Stdio::Inherit,
         stderr: Stdio::Inherit,
+        sockets: SocketUse::default(),
     })
 }

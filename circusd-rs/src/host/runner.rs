@@ -29,6 +29,7 @@ use crate::host::hook::{Hooks, Vetting};
 use crate::host::reset::janitor::{self, Janitor};
 use crate::host::reset::{ResetError, reset};
 use crate::host::sample::{self, Question};
+use crate::host::socket::Sockets;
 use crate::host::stream::Outputs;
 use crate::host::warden::{self, Order};
 
@@ -115,6 +116,11 @@ impl Runner {
         Ok(Self { inputs, orders, outputs, questions, written, janitor, hooks, handle })
     }
 
+    /// Take over the sockets that were opened at start-up, before the first effect.
+    pub fn keep(&mut self, sockets: Sockets) {
+        self.order(Order::Keep(sockets));
+    }
+
     /// Begin an effect; its answer, if it has one, arrives as an input. What the loop does itself is
     /// returned. Never waits.
     pub fn perform(&mut self, effect: Effect) -> Option<LoopEffect> {
@@ -148,6 +154,8 @@ impl Runner {
             }
             Effect::RunHook { job, call } => self.hooks.run(job, *call),
             Effect::LoadHooks { job, load } => self.hooks.load(job, *load),
+            Effect::Sockets { job, changes } => self.order(Order::Sockets { job, changes }),
+            Effect::Watch { sockets } => self.order(Order::Watch { sockets }),
             Effect::ReadConfig => return Some(LoopEffect::ReadConfig),
             Effect::Publish(event) => return Some(LoopEffect::Publish(event)),
             Effect::Reply { to, reply } => return Some(LoopEffect::Reply { to, reply }),
@@ -192,7 +200,11 @@ impl Runner {
                 let error = format!("[Errno {errno}] Resource temporarily unavailable: fork");
                 self.answer(Input::SpawnFailed { key, error });
             }
-            Order::Signal { .. } | Order::Aid { .. } => {}
+            Order::Signal { .. } | Order::Aid { .. } | Order::Keep(_) | Order::Watch { .. } => {}
+            Order::Sockets { job, changes: _ } => {
+                let errors = vec!["the processes' thread does not answer".to_owned()];
+                self.answer(Input::SocketsChanged { job, sockets: None, errors });
+            }
             Order::Deliver { job, .. } => {
                 let refusal = Refusal::Os { errno, text: "Resource temporarily unavailable".to_owned() };
                 self.answer(Input::Delivered { job, result: Err(refusal) });

@@ -45,6 +45,8 @@ pub(crate) const REPORT: usize = 8;
 #[derive(Debug, Default)]
 pub(crate) struct Descriptors<'a> {
     pub(crate) of: [Option<&'a OwnedFd>; 3],
+    /// These stay open at their numbers; they lie above 2.
+    pub(crate) keep: &'a [RawFd],
 }
 
 /// A fork that happened; whether the exec did, `report` tells.
@@ -67,6 +69,7 @@ pub(crate) fn fork(plan: &Plan, descriptors: &Descriptors<'_>) -> io::Result<For
         argv: &argv,
         env: &env,
         fds: descriptors.of.map(|fd| fd.map(AsRawFd::as_raw_fd)),
+        keep: descriptors.keep,
         report: to_parent.as_raw_fd(),
     };
     let all = all_signals();
@@ -154,6 +157,7 @@ struct Child<'a> {
     argv: &'a [*const c_char],
     env: &'a [*const c_char],
     fds: [Option<RawFd>; 3],
+    keep: &'a [RawFd],
     report: RawFd,
 }
 
@@ -193,6 +197,10 @@ impl Child<'_> {
         self.become_user()?;
         reset_signals();
         close_others(self.report);
+        for (index, fd) in (3..).zip(self.keep) {
+            // SAFETY: changes a flag of this process' own descriptor.
+            step(unsafe { libc::fcntl(*fd, libc::F_SETFD, 0) }, Stage::Descriptor, index)?;
+        }
         Ok(())
     }
 

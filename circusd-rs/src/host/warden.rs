@@ -13,10 +13,10 @@
 //!
 //! It refuses to know why a process is wanted or what its end means.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs::File;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{OwnedFd, RawFd};
 use std::sync::Arc;
 use std::thread;
 
@@ -33,8 +33,10 @@ use tokio::time::{Instant, sleep_until};
 use crate::arbiter::effect::{Reach, SpawnSpec, Stdio};
 use crate::arbiter::id::{JobId, Key};
 use crate::arbiter::input::Input;
+use crate::config::diff::SocketChange;
 use crate::host::child::{Child, Picture, State};
 use crate::host::clock;
+use crate::host::socket::{self, Ready, Sockets};
 use crate::host::spawn::plan::{Plan, words};
 use crate::host::spawn::{self, Descriptors, Forked, REPORT, raw};
 use crate::host::stream::{Attach, Feed, Outputs};
@@ -52,10 +54,36 @@ const BATCH: usize = 256;
 /// What the runner wants done.
 #[derive(Debug)]
 pub(crate) enum Order {
-    Spawn { key: Key, spec: Arc<SpawnSpec> },
-    Signal { key: Key, signal: Signal, reach: Reach },
-    Deliver { job: JobId, keys: Vec<Key>, signal: Signal, reach: Reach },
-    Aid { key: Key, spec: Box<SpawnSpec>, pipes: [Option<OwnedFd>; 3], news: mpsc::Sender<Input> },
+    Spawn {
+        key: Key,
+        spec: Arc<SpawnSpec>,
+    },
+    Signal {
+        key: Key,
+        signal: Signal,
+        reach: Reach,
+    },
+    Deliver {
+        job: JobId,
+        keys: Vec<Key>,
+        signal: Signal,
+        reach: Reach,
+    },
+    Aid {
+        key: Key,
+        spec: Box<SpawnSpec>,
+        pipes: [Option<OwnedFd>; 3],
+        news: mpsc::Sender<Input>,
+    },
+    /// The sockets that the daemon opened before there was a warden.
+    Keep(Sockets),
+    Sockets {
+        job: JobId,
+        changes: Vec<SocketChange>,
+    },
+    Watch {
+        sockets: BTreeSet<String>,
+    },
 }
 
 /// The most that is told about one process: it runs, it has ended, its group is gone.
@@ -68,6 +96,10 @@ enum Notice {
     Started(Key, Vec<u8>),
     /// It has ended and can be reaped.
     Ended(Key),
+    /// The addresses that a change of sockets needs are known.
+    Resolved(JobId, Vec<Ready>, Vec<String>),
+    /// A watched socket is readable.
+    Knock(String),
 }
 
 /// Start the thread. `adopt` says that orphans come to us and must be reaped.
@@ -89,6 +121,7 @@ pub(crate) fn start(
         looks: BTreeMap::new(),
         outbox: VecDeque::new(),
         aides: BTreeMap::new(),
+        sockets: Sockets::default(),
         notices,
         outputs,
         null: null.into(),
@@ -109,6 +142,8 @@ struct Warden {
     outbox: VecDeque<Input>,
     /// Processes that the host itself asked for; the loop hears nothing of them.
     aides: BTreeMap<Key, mpsc::Sender<Input>>,
+    /// Before `outputs`: whoever waits for the last output finds their files removed.
+    sockets: Sockets,
     notices: mpsc::Sender<Notice>,
     outputs: Outputs,
     null: OwnedFd,
@@ -180,21 +215,30 @@ impl Warden {
                     }
                     self.outbox.push_back(Input::Delivered { job, result });
                 }
+                Order::Keep(sockets) => self.sockets = sockets,
+                Order::Sockets { job, changes } => self.change_sockets(job, changes),
+                Order::Watch { sockets } => self.sockets.watch_all(&sockets, &self.notices, Notice::Knock),
             }
         }
         picture.settle();
     }
 
     fn spawn(&mut self, key: Key, spec: &SpawnSpec) -> Result<(), String> {
-        let plan = Plan::new(spec).map_err(|error| error.to_string())?;
+        let given = self.sockets.give(&spec.sockets)?;
+        let plan = match given.words(&spec.argv) {
+            Some(argv) => Plan::new(&SpawnSpec { argv, ..spec.clone() }),
+            None => Plan::new(spec),
+        };
+        let plan = plan.map_err(|error| error.to_string())?;
         let (stdout, out_feed) = self.sink(spec.stdout).map_err(system)?;
         let (stderr, err_feed) = self.sink(spec.stderr).map_err(system)?;
-        let stdin = match spec.stdin {
-            Stdio::Inherit => None,
-            Stdio::Null | Stdio::Stream => Some(&self.null),
+        let stdin = match (given.stdin(), spec.stdin) {
+            (Some(socket), _) => Some(socket),
+            (None, Stdio::Inherit) => None,
+            (None, Stdio::Null | Stdio::Stream) => Some(&self.null),
         };
         let of = [stdin, self.given(spec.stdout, &stdout), self.given(spec.stderr, &stderr)];
-        let (pid, forked) = fork(&plan, of)?;
+        let (pid, forked) = fork(&plan, of, &given.keep)?;
         for (feed, pipe) in [(Feed::Stdout, out_feed), (Feed::Stderr, err_feed)] {
             if let Some(pipe) = pipe {
                 self.outputs.attach(Attach { key, watcher: spec.watcher_id, feed, pid, pipe });
@@ -208,7 +252,7 @@ impl Warden {
     fn aid(&mut self, key: Key, spec: &SpawnSpec, pipes: &[Option<OwnedFd>; 3]) -> Result<(), String> {
         let plan = Plan::new(spec).map_err(|error| error.to_string())?;
         let [stdin, stdout, stderr] = pipes;
-        let (pid, forked) = fork(&plan, [stdin.as_ref(), stdout.as_ref(), stderr.as_ref()])?;
+        let (pid, forked) = fork(&plan, [stdin.as_ref(), stdout.as_ref(), stderr.as_ref()], &[])?;
         self.enter(key, pid, plan, forked);
         Ok(())
     }
@@ -253,10 +297,33 @@ impl Warden {
         match notice {
             Notice::Started(key, report) => self.started(key, &report),
             Notice::Ended(key) => self.reap(key),
+            Notice::Resolved(job, changes, errors) => self.sockets_resolved(job, changes, errors),
+            Notice::Knock(socket) => {
+                if self.sockets.knocked(&socket) {
+                    self.outbox.push_back(Input::SocketReady { socket });
+                }
+            }
         }
         if self.adopt {
             self.sweep();
         }
+    }
+
+    /// Names of hosts are looked up elsewhere: a resolver may take its time.
+    fn change_sockets(&mut self, job: JobId, changes: Vec<SocketChange>) {
+        let notices = self.notices.clone();
+        tokio::spawn(async move {
+            let prepared = tokio::task::spawn_blocking(move || socket::prepare(changes)).await;
+            let (ready, errors) =
+                prepared.unwrap_or_else(|error| (Vec::new(), vec![format!("bug: {error}")]));
+            let _the_warden_left = notices.send(Notice::Resolved(job, ready, errors)).await;
+        });
+    }
+
+    fn sockets_resolved(&mut self, job: JobId, changes: Vec<Ready>, mut errors: Vec<String>) {
+        errors.extend(self.sockets.apply(changes));
+        let sockets = Some(self.sockets.told());
+        self.outbox.push_back(Input::SocketsChanged { job, sockets, errors });
     }
 
     fn started(&mut self, key: Key, report: &[u8]) {
@@ -379,8 +446,8 @@ impl Warden {
     }
 }
 
-fn fork(plan: &Plan, of: [Option<&OwnedFd>; 3]) -> Result<(Pid, Forked), String> {
-    let forked = spawn::fork(plan, &Descriptors { of }).map_err(system)?;
+fn fork(plan: &Plan, of: [Option<&OwnedFd>; 3], keep: &[RawFd]) -> Result<(Pid, Forked), String> {
+    let forked = spawn::fork(plan, &Descriptors { of, keep }).map_err(system)?;
     let pid = Pid::new(forked.pid).ok_or("the kernel gave a process number below 1")?;
     Ok((pid, forked))
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use circus_protocol::number::{Signal, Wid};
 use circus_protocol::reply::Refusal;
-use circusd_rs::arbiter::effect::{Effect, Reach, SpawnSpec, Stdio};
+use circusd_rs::arbiter::effect::{Effect, Reach, SocketUse, SpawnSpec, Stdio};
 use circusd_rs::arbiter::id::{JobId, Key, WatcherId};
 use circusd_rs::arbiter::input::Input;
 use circusd_rs::config::StreamConfig;
@@ -151,6 +151,7 @@ pub(crate) fn spec(argv: &[&str]) -> SpawnSpec {
         stdin: Stdio::Null,
         stdout: Stdio::Null,
         stderr: Stdio::Inherit,
+        sockets: SocketUse::default(),
     }
 }
 

@@ -16,7 +16,7 @@ use serde_json::Map;
 
 use crate::arbiter::effect::{Effect, HookCall, Reach};
 use crate::arbiter::id::{JobId, Key, ReplyTo};
-use crate::arbiter::input::{HookOutcome, Input};
+use crate::arbiter::input::{BoundSocket, HookOutcome, Input};
 use crate::arbiter::time::{Moment, Now};
 use crate::arbiter::{Arbiter, DaemonFacts};
 use crate::config::{Config, WatcherConfig};
@@ -102,8 +102,14 @@ pub(in crate::arbiter) struct Play {
 impl Play {
     /// The arbiter with these watchers in its configuration; nothing has happened yet.
     pub(in crate::arbiter) fn idle(watchers: Vec<WatcherConfig>) -> Self {
-        let facts = DaemonFacts { pid: 1, hostname: "node".to_owned(), version: "0.1.0".to_owned() };
-        let files = Ok(Config { watchers, ..Config::default() });
+        Self::with_sockets(watchers, Vec::new())
+    }
+
+    /// The same, with these sockets open.
+    pub(in crate::arbiter) fn with_sockets(watchers: Vec<WatcherConfig>, sockets: Vec<BoundSocket>) -> Self {
+        let configured = sockets.iter().map(|socket| socket.config.clone()).collect();
+        let facts = DaemonFacts { pid: 1, hostname: "node".to_owned(), version: "0.1.0".to_owned(), sockets };
+        let files = Ok(Config { watchers, sockets: configured, ..Config::default() });
         Self {
             arbiter: Arbiter::new(7, facts),
             now: Now { mono: Moment(Duration::ZERO), wall: 1000.0 },
@@ -173,6 +179,8 @@ impl Play {
             | Input::ResetDone { .. }
             | Input::HookDone { .. }
             | Input::HooksLoaded { .. }
+            | Input::SocketsChanged { .. }
+            | Input::SocketReady { .. }
             | Input::Interrupted(_)
             | Input::Tick => {}
         }
@@ -344,7 +352,8 @@ impl Play {
             Effect::Deliver { .. }
             | Effect::Sample { .. }
             | Effect::Configure { .. }
-            | Effect::Reset { .. } => {
+            | Effect::Reset { .. }
+            | Effect::Sockets { .. } => {
                 let _ = writeln!(self.trace, "  {}", short(&effect));
                 self.asked.push(effect);
             }
@@ -358,6 +367,9 @@ impl Play {
                 let _ = writeln!(self.trace, "  streams {} {}", stdout.is_some(), stderr.is_some());
             }
             Effect::CloseStreams { .. } => self.trace.push_str("  close streams\n"),
+            Effect::Watch { sockets } => {
+                let _ = writeln!(self.trace, "  watch {sockets:?}");
+            }
             Effect::ReadConfig => {
                 self.trace.push_str("  read config\n");
                 self.inbox.push_back(Input::Config(self.files.clone().map(Box::new)));
@@ -403,6 +415,7 @@ fn short(effect: &Effect) -> String {
         }
         Effect::Sample { targets, .. } => format!("sample {}", targets.len()),
         Effect::Configure { work, .. } => format!("configure running {:?}", work.running),
+        Effect::Sockets { changes, .. } => format!("sockets {}", changes.len()),
         Effect::Reset { work, .. } => format!("reset {:?}", work.wanted),
         other => format!("{other:?}"),
     }

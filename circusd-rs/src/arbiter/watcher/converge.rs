@@ -43,12 +43,14 @@ impl Watcher {
 
     /// Whether it may not stay up.
     pub(super) fn leaves(&self) -> bool {
-        self.cycle || matches!(self.wanted, Wanted::Down | Wanted::Gone) || self.rebuild.is_some()
+        self.cycle
+            || matches!(self.wanted, Wanted::Down | Wanted::Demand | Wanted::Gone)
+            || self.rebuild.is_some()
     }
 
     /// Whether a stopped watcher may start.
     pub(super) fn may_start(&self) -> bool {
-        let free = self.holds == 0 && self.rebuild.is_none() && !self.config.on_demand;
+        let free = self.holds == 0 && self.rebuild.is_none() && (self.knocked || !self.config.on_demand);
         self.is_stopped() && self.wanted == Wanted::Up && free
     }
 
@@ -58,6 +60,7 @@ impl Watcher {
             self.definition = config.from_file.then(|| (*config).clone());
             self.config = *config;
         }
+        self.await_demand();
         if !self.may_start() {
             return false;
         }
@@ -72,10 +75,24 @@ impl Watcher {
     pub(super) fn begin_start(&mut self, ctx: &mut Ctx<'_>) {
         self.trouble = None;
         self.tries = Tries::default();
-        self.slots.clear();
+        if !std::mem::take(&mut self.knocked) {
+            self.slots.clear();
+        }
         self.warm = Moment::default();
         self.open_streams(ctx);
         self.phase = Phase::Starting { spawned: 0 };
+    }
+
+    /// An `on_demand` watcher that should be up waits for somebody to knock; any other does not.
+    fn await_demand(&mut self) {
+        match self.wanted {
+            Wanted::Up | Wanted::Queued if self.config.on_demand && !self.knocked => {
+                self.wanted = Wanted::Demand;
+            }
+            Wanted::Demand if !self.config.on_demand => self.wanted = Wanted::Up,
+            Wanted::Down | Wanted::Gone => self.knocked = false,
+            Wanted::Queued | Wanted::Up | Wanted::Demand => {}
+        }
     }
 
     fn when_starting(&mut self, spawned: u32, ctx: &mut Ctx<'_>) -> bool {
@@ -109,6 +126,10 @@ impl Watcher {
         if self.reload.is_some() {
             return self.advance_reload(ctx);
         }
+        if self.config.on_demand {
+            self.shed_surplus(ctx);
+            return self.processes.is_empty() && self.rest_on_demand(ctx);
+        }
         if !self.config.respawn {
             if self.processes.is_empty() && self.config.numprocesses > 0 {
                 self.wanted = Wanted::Down;
@@ -119,6 +140,16 @@ impl Watcher {
         }
         self.shed_surplus(ctx);
         self.spawn_missing(u32::MAX, ctx)
+    }
+
+    /// All processes of an `on_demand` watcher ended by themselves: the next knock starts it again. As
+    /// with stock, this is no `stop` to anybody.
+    fn rest_on_demand(&mut self, ctx: &mut Ctx<'_>) -> bool {
+        self.phase = Phase::Stopped;
+        self.wanted = Wanted::Demand;
+        self.close_streams(ctx);
+        self.log(LogLevel::Info, format!("{} waits for its socket", self.config.name), ctx);
+        true
     }
 
     pub(super) fn begin_stop(&mut self, ctx: &mut Ctx<'_>) -> bool {
@@ -172,14 +203,18 @@ impl Watcher {
             return true;
         }
         self.phase = Phase::Stopped;
-        if self.config.stdout_stream.is_some() || self.config.stderr_stream.is_some() {
-            self.emit(Effect::CloseStreams { watcher: self.id }, ctx);
-        }
+        self.close_streams(ctx);
         self.slots.clear();
         self.say(EventKind::Stop, ctx);
         self.call(Point::AfterStop, ctx);
         self.log(LogLevel::Info, format!("{} stopped", self.config.name), ctx);
         true
+    }
+
+    fn close_streams(&mut self, ctx: &mut Ctx<'_>) {
+        if self.config.stdout_stream.is_some() || self.config.stderr_stream.is_some() {
+            self.emit(Effect::CloseStreams { watcher: self.id }, ctx);
+        }
     }
 
     /// (Re)opens the output streams, if there are any.
@@ -333,7 +368,7 @@ impl Watcher {
     /// As `spawn_one`, when nothing stands in the way any more.
     pub(super) fn spawn_now(&mut self, ctx: &mut Ctx<'_>) -> bool {
         let wid = self.free_wid(ctx);
-        let spec = match spawnspec::build(&self.config, self.id, wid) {
+        let spec = match spawnspec::build(&self.config, self.id, wid, ctx.sockets) {
             Ok(spec) => spec,
             Err(error) => {
                 self.log(LogLevel::Error, format!("error in '{}': {error}", self.config.name), ctx);
@@ -402,6 +437,7 @@ impl Watcher {
             Goal::Begun => self.begun().then(Outcome::done),
             Goal::Told => Some(Outcome::done()),
             Goal::Down | Goal::Between => self.is_down().then(Outcome::done),
+            Goal::Released => self.is_stopped().then(Outcome::done),
             Goal::Killed { keys } => {
                 let gone = keys.iter().all(|key| !self.processes.contains_key(key));
                 gone.then(Outcome::done)

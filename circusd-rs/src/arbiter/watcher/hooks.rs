@@ -285,7 +285,7 @@ impl Watcher {
     fn abort(&mut self) {
         match self.wanted {
             Wanted::Up | Wanted::Queued => self.wanted = Wanted::Down,
-            Wanted::Down | Wanted::Gone => {}
+            Wanted::Down | Wanted::Demand | Wanted::Gone => {}
         }
     }
 

@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::*;
 use crate::config::option::show;
+use crate::config::socket::{SocketAddress, SocketConfig, SocketKind};
 
 struct Venvs;
 
@@ -168,17 +169,8 @@ fn statsd_is_switched_on_by_its_endpoint_and_discovery_off_by_nothing() {
 
 #[test]
 fn what_we_do_not_do_yet_is_said() {
-    let resolved =
-        load("[socket:web]\nport = 1\n[plugin:p]\nuse = x.Y\n[watcher:a]\ncmd = x\nuse_sockets = 1\n")
-            .unwrap();
-    assert_eq!(
-        resolved.warnings,
-        [
-            "c.ini:1: [socket:web] is not supported yet and has no effect",
-            "c.ini:3: [plugin:p] is not supported yet and has no effect",
-            "a: use_sockets is not supported yet and has no effect",
-        ]
-    );
+    let resolved = load("[plugin:p]\nuse = x.Y\n[watcher:a]\ncmd = x\n").unwrap();
+    assert_eq!(resolved.warnings, ["c.ini:1: [plugin:p] is not supported yet and has no effect"]);
 }
 
 #[test]
@@ -189,4 +181,99 @@ fn our_sections_are_read_with_variables_and_their_faults_join_the_others() {
     let faults = load("[watcher:a]\nnumprocesses = x\n[service:a]\nzorg = 1\n").unwrap_err();
     assert_eq!(faults.len(), 2, "{faults:?}");
     assert!(faults[1].starts_with("c.ini:4: [service:a] zorg: unknown key"), "{faults:?}");
+}
+
+// ---- sockets ----
+
+#[test]
+fn sockets_have_circus_defaults_and_come_by_name() {
+    let text = "\
+[socket:Web]
+port = $(circus.env.port)
+[socket:a]
+path = /run/a.sock
+host = ignored
+family = af_inet6
+type = sock_seqpacket
+replace = yes
+umask = 0
+backlog = 5
+blocking = on
+proto = UDP
+interface = lo
+";
+    let sockets = load(text).unwrap().config.sockets;
+    let address = SocketAddress::Inet { host: "localhost".to_owned(), port: 7000, six: false };
+    let web = SocketConfig {
+        name: "web".to_owned(),
+        address,
+        kind: SocketKind::Stream,
+        proto: 0,
+        backlog: 2048,
+        so_reuseport: false,
+        blocking: false,
+        interface: None,
+    };
+    let a = SocketConfig {
+        name: "a".to_owned(),
+        address: SocketAddress::Unix { path: "/run/a.sock".to_owned(), umask: 0, replace: true },
+        kind: SocketKind::SeqPacket,
+        proto: 17,
+        backlog: 5,
+        so_reuseport: false,
+        blocking: true,
+        interface: Some("lo".to_owned()),
+    };
+    assert_eq!(sockets, [a, web]);
+}
+
+#[test]
+fn a_bad_socket_is_left_out_and_a_bad_boolean_is_fatal() {
+    let resolved = load(
+        "[socket:a]\nport = 70000\n[socket:b]\nfamily = AF_X\ntype = y\n[socket:c]\nproto = z\n[socket:d]\nbacklog = x\n",
+    );
+    let resolved = resolved.unwrap();
+    assert_eq!(resolved.config.sockets, []);
+    let starts = [
+        "Failed to create socket 'a': c.ini:2: [socket:a] port: \"70000\" is not a port number",
+        "Failed to create socket 'b': c.ini:5: [socket:b] type: \"y\" is not one of SOCK_STREAM",
+        "Failed to create socket 'b': c.ini:4: [socket:b] family: \"AF_X\" is not one of AF_INET",
+        "Failed to create socket 'c': c.ini:7: [socket:c] proto: \"z\" is not one of ip",
+        "Failed to create socket 'd': c.ini:9: [socket:d] backlog: \"x\" is not a whole number",
+    ];
+    for (warning, start) in resolved.warnings.iter().zip(starts) {
+        assert!(warning.starts_with(start), "{warning}");
+    }
+    assert_eq!(resolved.warnings.len(), starts.len());
+    let errors = load("[socket:a]\nreplace = maybe\n[socket:b]\nfamily = AF_UNIX\n").unwrap_err();
+    assert_eq!(
+        errors,
+        [
+            "c.ini:2: [socket:a] replace: \"maybe\" is not a boolean (yes, true, on, 1, no, false, off, 0)",
+            "c.ini:4: [socket:b] family: a socket of family AF_UNIX needs a path",
+        ]
+    );
+}
+
+#[test]
+fn a_umask_is_decimal_as_with_circus_and_that_is_said() {
+    let resolved = load("[socket:a]\npath = /a\numask = 077\n").unwrap();
+    let [socket] = resolved.config.sockets.as_slice() else { panic!("one socket") };
+    assert_eq!(socket.address, SocketAddress::Unix { path: "/a".to_owned(), umask: 0o115, replace: false });
+    let [warning] = resolved.warnings.as_slice() else { panic!("one warning") };
+    assert!(warning.contains("mode becomes 0662; for octal 077 write 63"), "{warning}");
+    assert_eq!(load("[socket:a]\npath = /a\numask = 000\n").unwrap().warnings, Vec::<String>::new());
+}
+
+#[test]
+fn a_watcher_that_waits_for_no_socket_is_told() {
+    let text = "[socket:a]\nhost = x\n[watcher:w]\ncmd = x $(circus.sockets.b)\non_demand = 1\n";
+    let warnings = load(text).unwrap().warnings;
+    assert_eq!(
+        warnings,
+        [
+            "w: there is no socket 'b'",
+            "w: on_demand, but it uses no socket, so it never starts; name one as $(circus.sockets.NAME)",
+        ]
+    );
 }

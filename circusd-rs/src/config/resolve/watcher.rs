@@ -169,7 +169,6 @@ impl Builder<'_> {
         self.config.stderr_stream = self.stream("stderr_stream");
         self.contradictions();
         self.python_paths(python);
-        self.without_effect();
         if !self.errors.is_empty() {
             return Err(self.errors);
         }
@@ -233,18 +232,5 @@ impl Builder<'_> {
         paths.extend(env.get("PYTHONPATH").filter(|path| !path.is_empty()).cloned());
         paths.push(packages.directory);
         env.insert("PYTHONPATH".to_owned(), paths.join(":"));
-    }
-
-    /// Says what a working stock configuration asks for and this daemon does not do yet.
-    fn without_effect(&mut self) {
-        let config = &self.config;
-        let asked = [
-            ("use_sockets", config.use_sockets),
-            ("on_demand", config.on_demand),
-            ("stdin_socket", config.stdin_socket.is_some()),
-        ];
-        for (option, _) in asked.iter().filter(|(_, asked)| *asked) {
-            self.warnings.push(format!("{}: {option} is not supported yet and has no effect", config.name));
-        }
     }
 }
