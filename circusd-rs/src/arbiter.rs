@@ -246,6 +246,12 @@ impl Arbiter {
         work.out
     }
 
+    /// Whether the next configuration is for a restart of everything.
+    #[must_use]
+    pub fn is_rebuilding(&self) -> bool {
+        self.ending == Ending::No && matches!(self.readings.front(), Some(Reading::Rebuild))
+    }
+
     /// When a `Tick` is wanted.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Moment> {

@@ -13,6 +13,7 @@
 mod feed;
 mod log;
 mod pidfile;
+mod rebind;
 mod setup;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -25,7 +26,7 @@ use circus_protocol::service::SweepJob;
 use circus_protocol::transport::Incoming;
 use tokio::runtime;
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{sleep_until, timeout};
 
 use crate::arbiter::effect::{Effect, LogLevel};
@@ -92,13 +93,8 @@ async fn serve(prepared: Prepared) -> Result<ExitCode, SetupError> {
     runner.keep(sockets);
     let mut tasks = JoinSet::new();
     tasks.spawn(interrupts.pass_on(inputs.clone()));
-    if let Some(discovery) = discovery {
-        tasks.spawn(discovery.answer());
-    }
-    let desk = match stats {
-        Some(stats) => Some(open_feed(stats, &mut tasks)?),
-        None => None,
-    };
+    let discovery = discovery.map(|discovery| tasks.spawn(discovery.answer()));
+    let (desk, feed) = stats.map(|stats| open_feed(stats, &mut tasks)).transpose()?.unzip();
     let clock = Clock::start();
     let arbiter = Arbiter::new(seed(&clock), facts(told));
     let mut daemon = Daemon {
@@ -112,6 +108,9 @@ async fn serve(prepared: Prepared) -> Result<ExitCode, SetupError> {
         tasks,
         lookups: JoinSet::new(),
         desk,
+        feed,
+        discovery,
+        group: config.circus.multicast_endpoint.clone(),
         source,
         addresses,
         exit: None,
@@ -130,11 +129,10 @@ async fn serve(prepared: Prepared) -> Result<ExitCode, SetupError> {
     Ok(ExitCode::from(code))
 }
 
-fn open_feed(stats: Stats, tasks: &mut JoinSet<()>) -> Result<Desk, SetupError> {
+fn open_feed(stats: Stats, tasks: &mut JoinSet<()>) -> Result<(Desk, AbortHandle), SetupError> {
     let sampler = Feed::start().map_err(SetupError::Runtime)?;
     let (desk, publishing) = feed::start(stats, sampler);
-    tasks.spawn(publishing);
-    Ok(desk)
+    Ok((desk, tasks.spawn(publishing)))
 }
 
 /// Not secret: it spreads ages and pauses, nothing else.
@@ -168,6 +166,12 @@ struct Daemon {
     lookups: JoinSet<(Input, Result<(), Refusal>)>,
     /// Where rosters are left for the stats feed, if there is one.
     desk: Option<Desk>,
+    /// The task that publishes figures.
+    feed: Option<AbortHandle>,
+    /// The task that answers who looks for daemons.
+    discovery: Option<AbortHandle>,
+    /// Where it listens.
+    group: Option<String>,
     source: Source,
     addresses: setup::Addresses,
     /// Set by the effect that ends the loop.
@@ -199,11 +203,21 @@ impl Daemon {
                 }
                 Wake::LookedUp(Ok((input, refused))) => self.looked_up(input, refused),
                 Wake::LookedUp(Err(error)) => tracing::error!("bug: a lookup failed: {error}"),
-                Wake::Input(Input::Config(config)) => self.configured(config.map(|config| *config)),
+                Wake::Input(Input::Config(config)) => {
+                    let mut config = config.map(|config| *config);
+                    if let Ok(config) = &mut config
+                        && self.arbiter.is_rebuilding()
+                    {
+                        self.rebind(&mut config.circus).await;
+                    }
+                    self.configured(config);
+                }
                 Wake::Input(input) => self.step(input),
                 Wake::Deadline => self.step(Input::Tick),
                 Wake::Roster => self.desk.iter().for_each(|desk| desk.leave(self.arbiter.roster())),
                 Wake::TaskEnded(Ok(())) => tracing::error!("bug: a task of the daemon ended"),
+                // Its endpoint has moved.
+                Wake::TaskEnded(Err(error)) if error.is_cancelled() => {}
                 Wake::TaskEnded(Err(error)) => tracing::error!("bug: a task of the daemon failed: {error}"),
             }
         }

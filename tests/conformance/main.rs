@@ -30,6 +30,7 @@ mod numwatchers;
 mod options;
 mod quit;
 mod reload;
+mod reloadconfig;
 mod restart;
 mod rm;
 mod set;
@@ -39,6 +40,7 @@ mod stats;
 mod stats_command;
 mod status;
 mod stop;
+mod streams;
 mod wire;
 
 /// Three watchers: one with two processes, one that does not start by itself, one with blanks in its

@@ -49,7 +49,7 @@ impl Normal {
                 Value::String(if key == "reason" { self.pids_within(&replaced) } else { replaced })
             }
             // Row D60.
-            Value::Object(map) if key == "env" => {
+            Value::Object(map) if matches!(key, "env" | "stdout_stream_conf" | "stderr_stream_conf") => {
                 let mut sorted: Vec<_> = self.object(map).into_iter().collect();
                 sorted.sort_by(|(left, _), (right, _)| left.cmp(right));
                 Value::Object(sorted.into_iter().collect())

@@ -127,11 +127,20 @@ pub(super) struct Bound {
 /// What the endpoints are called in the file, and what they are.
 #[derive(Debug)]
 pub(super) struct Addresses {
-    named: [String; 3],
-    bound: [String; 3],
+    pub(super) named: [String; 3],
+    pub(super) bound: [String; 3],
 }
 
 impl Addresses {
+    /// One of them has changed.
+    pub(super) fn take(&mut self, which: usize, name: &str, bound: Option<&Endpoint>) {
+        for (texts, text) in [(&mut self.named, name.to_owned()), (&mut self.bound, settled(name, bound))] {
+            if let Some(place) = texts.get_mut(which) {
+                *place = text;
+            }
+        }
+    }
+
     /// Puts what is bound in place of what was named.
     pub(super) fn settle(&self, circus: &mut Global) {
         let [named_control, named_events, named_stats] = &self.named;
@@ -176,7 +185,7 @@ pub(super) async fn bind(config: &Config) -> Result<Bound, SetupError> {
 
 /// A taken stats endpoint costs the figures, not the supervision: in stock it is a process of its own
 /// that fails.
-async fn publish_figures(endpoint: &Endpoint) -> Option<Stats> {
+pub(super) async fn publish_figures(endpoint: &Endpoint) -> Option<Stats> {
     Stats::bind(endpoint, std::process::id())
         .await
         .inspect_err(|error| {
@@ -185,7 +194,7 @@ async fn publish_figures(endpoint: &Endpoint) -> Option<Stats> {
         .ok()
 }
 
-fn endpoint(key: &'static str, text: &str) -> Result<Endpoint, SetupError> {
+pub(super) fn endpoint(key: &'static str, text: &str) -> Result<Endpoint, SetupError> {
     text.parse().map_err(|source| SetupError::Endpoint { key, source })
 }
 
@@ -206,7 +215,7 @@ fn settled(named: &str, bound: Option<&Endpoint>) -> String {
     bound.filter(|_| left_open).map_or_else(|| named.to_owned(), ToString::to_string)
 }
 
-fn discover(group: &str, control: &str) -> Result<Option<Discovery>, SetupError> {
+pub(super) fn discover(group: &str, control: &str) -> Result<Option<Discovery>, SetupError> {
     let group = endpoint("multicast_endpoint", group)?;
     Discovery::join(&group, control).map(Some).or_else(|error| {
         tracing::warn!(
@@ -217,7 +226,7 @@ fn discover(group: &str, control: &str) -> Result<Option<Discovery>, SetupError>
 }
 
 /// Gives an ipc endpoint to its owner.
-fn own(circus: &Global, bound: Option<&Endpoint>) -> Result<(), SetupError> {
+pub(super) fn own(circus: &Global, bound: Option<&Endpoint>) -> Result<(), SetupError> {
     let (Some(owner), Some(Endpoint::Ipc(path))) = (&circus.endpoint_owner, bound) else { return Ok(()) };
     let failed = |reason: String| SetupError::Owner { owner: owner.clone(), reason };
     let by_name = User::from_name(owner).map_err(|error| failed(error.to_string()))?;

@@ -159,6 +159,18 @@ impl Control {
         }
     }
 
+    /// Listens elsewhere from now on. Everybody who is owed an answer gets `last` from the old place,
+    /// which is returned to be closed.
+    ///
+    /// # Errors
+    /// What stands in the way; then nothing has changed.
+    pub async fn rebind(&mut self, endpoint: &Endpoint, last: &Reply, time: f64) -> Result<Self, BindError> {
+        let new = Router::bind(std::slice::from_ref(endpoint), super::limits()).await?;
+        self.reply_all(last, time);
+        let router = std::mem::replace(&mut self.router, new);
+        Ok(Self { router, owed: HashMap::new(), owed_bytes: 0, most: self.most, next: self.next })
+    }
+
     /// Stops listening; replies on their way leave first, for a limited time.
     pub async fn close(self) {
         self.router.close().await;
