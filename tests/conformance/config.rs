@@ -1,5 +1,4 @@
 //! The configuration file: every key, every shape, and what a child gets from it.
-#![expect(clippy::indexing_slicing, reason = "a test that cannot go on must say so and end")]
 
 use std::collections::BTreeMap;
 use std::path::Path;

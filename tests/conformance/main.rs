@@ -6,7 +6,14 @@
 //! independent of timing.
 //!
 //! [`Session::events`]: circus_tests::script::Session::events
-#![expect(clippy::disallowed_methods, reason = "tests start processes")]
+#![expect(
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "tests start processes, and one that cannot go on must say so and end"
+)]
 
 mod add;
 mod clients;

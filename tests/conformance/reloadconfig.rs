@@ -1,5 +1,4 @@
 //! `reloadconfig`, SIGHUP, and the restart of everything.
-#![expect(clippy::indexing_slicing, reason = "a test that cannot go on must say so and end")]
 
 use circus_tests::daemon::{Daemon, Flavor, fresh_address};
 use circus_tests::script::{Session, agree_beside};
