@@ -13,6 +13,7 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
 use bytes::BytesMut;
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
@@ -69,6 +70,10 @@ pub(super) struct Connection<T> {
     unread: BytesMut,
     /// Understood, but not delivered yet.
     held: Option<T>,
+    /// The owner has something new to look at.
+    told: bool,
+    /// The owner runs on this thread, so that it can answer when this task gives way.
+    alone: bool,
 }
 
 impl<T> Connection<T> {
@@ -93,6 +98,8 @@ impl<T> Connection<T> {
             linger,
             unread: BytesMut::new(),
             held: None,
+            told: false,
+            alone: Handle::current().runtime_flavor() == RuntimeFlavor::CurrentThread,
         }
     }
 
@@ -130,6 +137,9 @@ impl<T> Connection<T> {
         if self.held.is_none() && !self.unread.is_empty() {
             let unread = self.unread.split();
             self.understand(&unread, owner, tell)?;
+        }
+        if std::mem::take(&mut self.told) && self.alone {
+            give_way().await;
         }
         self.fill();
         self.flush().map_err(End::Io)?;
@@ -207,7 +217,7 @@ impl<T> Connection<T> {
             }
             let Some(told) = tell(event, self.charge.take()) else { continue };
             match owner.try_send(told) {
-                Ok(()) => {}
+                Ok(()) => self.told = true,
                 Err(mpsc::error::TrySendError::Closed(_)) => return Err(End::Shutdown),
                 Err(mpsc::error::TrySendError::Full(told)) => {
                     self.held = Some(told);
@@ -271,6 +281,20 @@ impl<T> Connection<T> {
             poll_fn(|context| self.stream.poll_write_ready(context)).await?;
         }
     }
+}
+
+/// Lets the owner, who was woken just now, answer first: what it sends is then written in the same
+/// turn, without a round of registering for wake-ups and being woken. Unlike tokio's own yield this
+/// does not look at the system in between.
+fn give_way() -> impl Future<Output = ()> {
+    let mut given = false;
+    poll_fn(move |context| {
+        if std::mem::replace(&mut given, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
 }
 
 enum Woken {
