@@ -3,5 +3,6 @@
 pub(super) mod play;
 
 mod histories;
+mod hooks;
 mod jobs;
 mod traces;
