@@ -3,11 +3,16 @@
 //!
 //! These tests need `python3` in PATH.
 #![expect(clippy::disallowed_methods, reason = "a test of the whole program starts it and waits for it")]
-#![expect(clippy::unwrap_used, reason = "helpers of tests may fail like tests")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "helpers of tests may fail like tests"
+)]
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use circusd_rs::arbiter::effect::{Callee, Effect, HookCall, HookLoad};
@@ -295,30 +300,57 @@ fn a_call_that_hangs_or_kills_python_fails_alone() {
     });
 }
 
-#[test]
-fn without_python_the_remedy_is_named_and_the_rest_runs() {
+/// The real program, without Python.
+fn daemon(watchers: &str) -> (Child, tempfile::TempDir) {
     let dir = tempfile::tempdir().unwrap();
-    let ini = "[circus]\nendpoint = tcp://127.0.0.1:0\npubsub_endpoint = tcp://127.0.0.1:0\n\
-               multicast_endpoint =\n[watcher:one]\ncmd = sleep 1000\nhooks.before_start = pkg.hook\n\
-               [watcher:two]\ncmd = sleep 1000\nhooks.before_start = exec:/bin/true\n";
-    fs::write(dir.path().join("circus.ini"), ini).unwrap();
-    let log = dir.path().join("log");
-    let mut daemon = Command::new(env!("CARGO_BIN_EXE_circusd-rs"))
+    let circus =
+        "[circus]\nendpoint = tcp://127.0.0.1:0\npubsub_endpoint = tcp://127.0.0.1:0\nmulticast_endpoint =\n";
+    fs::write(dir.path().join("circus.ini"), format!("{circus}{watchers}")).unwrap();
+    let daemon = Command::new(env!("CARGO_BIN_EXE_circusd-rs"))
         .arg("circus.ini")
         .current_dir(dir.path())
         .env("CIRCUSD_RS_PYTHON", "/no/python")
         .stdin(Stdio::null())
         .stdout(Stdio::null())
-        .stderr(fs::File::create(&log).unwrap())
+        .stderr(fs::File::create(dir.path().join("log")).unwrap())
         .spawn()
         .unwrap();
-    let said = || fs::read_to_string(&log).unwrap_or_default();
+    (daemon, dir)
+}
+
+fn terminate(daemon: &mut Child) {
+    kill(Pid::from_raw(i32::try_from(daemon.id()).unwrap()), Signal::SIGTERM).unwrap();
+    assert!(daemon.wait().unwrap().success());
+}
+
+#[test]
+fn a_hook_that_hangs_holds_up_neither_others_nor_the_end() {
+    let (mut daemon, dir) = daemon(
+        "[watcher:one]\ncmd = sleep 1000\npriority = -1\n\
+         hooks.before_start = exec:/bin/sh -c \"echo $$ > pid; sleep 1000\"\n\
+         [watcher:two]\ncmd = sleep 1000\n",
+    );
+    let said = || fs::read_to_string(dir.path().join("log")).unwrap_or_default();
+    until("the start of the other", || said().contains("two started").then_some(()));
+    let pid = until("the start of the hook", || {
+        fs::read_to_string(dir.path().join("pid")).ok().filter(|pid| pid.ends_with('\n'))
+    });
+    terminate(&mut daemon);
+    until("the end of the hook", || ended(pid.trim()).then_some(()));
+}
+
+#[test]
+fn without_python_the_remedy_is_named_and_the_rest_runs() {
+    let (mut daemon, dir) = daemon(
+        "[watcher:one]\ncmd = sleep 1000\nhooks.before_start = pkg.hook\n\
+         [watcher:two]\ncmd = sleep 1000\nhooks.before_start = exec:/bin/true\n",
+    );
+    let said = || fs::read_to_string(dir.path().join("log")).unwrap_or_default();
     until("the start of what needs no Python", || said().contains("two started").then_some(()));
     let said = said();
     let line = said.lines().find(|line| line.contains("Failed to create watcher 'one'")).unwrap();
     for word in ["hooks.before_start = pkg.hook", "'/no/python'", "CIRCUSD_RS_PYTHON", "exec:/path"] {
         assert!(line.contains(word), "{word}: {line}");
     }
-    kill(Pid::from_raw(i32::try_from(daemon.id()).unwrap()), Signal::SIGTERM).unwrap();
-    assert!(daemon.wait().unwrap().success());
+    terminate(&mut daemon);
 }

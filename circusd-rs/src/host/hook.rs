@@ -6,7 +6,8 @@
 //! ```
 //!
 //! Every call ends: with an answer, or with an error when its process ends or its time is over. It
-//! refuses to know what an answer means. Processes belong to the warden, like all others.
+//! refuses to know what an answer means. Processes belong to the warden, like all others, and end with
+//! the daemon: whoever waits for them holds no more than a weak end of its orders.
 
 pub(crate) mod program;
 pub(crate) mod python;
@@ -41,7 +42,7 @@ pub(crate) struct Hooks {
 impl Hooks {
     /// Nothing runs until the first hook does.
     pub(crate) fn new(inputs: mpsc::Sender<Input>, orders: mpsc::Sender<Order>, handle: Handle) -> Self {
-        let python = python::start(orders.clone(), &handle);
+        let python = python::start(orders.downgrade(), &handle);
         Self { inputs, orders, python, handle, programs: 0 }
     }
 
@@ -51,7 +52,8 @@ impl Hooks {
         match &call.callee {
             Callee::Program(argv) => {
                 self.programs += 1;
-                let (argv, key, orders) = (argv.clone(), program::key(self.programs), self.orders.clone());
+                let (argv, key, orders) =
+                    (argv.clone(), program::key(self.programs), self.orders.downgrade());
                 self.handle.spawn(async move {
                     let outcome = program::run(call, argv, key, orders).await;
                     let _the_loop_left = inputs.send(Input::HookDone { job, outcome }).await;
@@ -158,6 +160,13 @@ fn object(value: Value) -> Map<String, Value> {
         Value::Object(map) => map,
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => Map::new(),
     }
+}
+
+/// Tells the warden, if the daemon goes on.
+async fn order(orders: &mpsc::WeakSender<Order>, order: Order) -> Result<(), String> {
+    let ends = || "the daemon ends".to_owned();
+    let orders = orders.upgrade().ok_or_else(ends)?;
+    orders.send(order).await.map_err(|_| ends())
 }
 
 /// A helper process: as the daemon's own user, in a group of its own.

@@ -164,7 +164,7 @@ impl Warden {
             select! {
                 count = orders.recv_many(&mut batch, BATCH) => {
                     if count == 0 {
-                        return;
+                        return self.end_aides();
                     }
                     self.carry_out(&mut batch);
                 }
@@ -182,6 +182,18 @@ impl Warden {
                 }
             }
         }
+    }
+
+    /// Helpers are of no use without the daemon.
+    fn end_aides(&mut self) {
+        let mut picture = Picture::default();
+        for key in self.aides.keys() {
+            let Some(child) = self.children.get_mut(key) else { continue };
+            if let Err(refusal) = child.signal(Signal::KILL, Reach::Tree, &mut picture) {
+                tracing::warn!(pid = child.pid.get(), %refusal, "a helper cannot be killed");
+            }
+        }
+        picture.settle();
     }
 
     fn carry_out(&mut self, batch: &mut Vec<Order>) {

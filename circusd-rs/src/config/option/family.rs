@@ -103,7 +103,13 @@ fn hook(value: &Value) -> Result<HookConfig, Refusal> {
 
 /// A hook as a file spells it: `path` or `path, flag`.
 pub(crate) fn hook_from(text: &str) -> Result<HookConfig, String> {
-    let (path, flag) = text.split_once(',').map_or((text, None), |(path, flag)| (path, Some(flag)));
+    let program = text.trim_start().starts_with(HookConfig::PROGRAM);
+    let (path, flag) = match text.rsplit_once(',') {
+        // A program's words may have commas of their own.
+        Some((_, word)) if program && parse_bool(word).is_none() => (text, None),
+        Some((path, flag)) if program => (path, Some(flag)),
+        Some(_) | None => text.split_once(',').map_or((text, None), |(path, flag)| (path, Some(flag))),
+    };
     let ignore_failure = match flag {
         None => false,
         Some(flag) => parse_bool(flag).ok_or_else(|| format!("{:?} is not a boolean", flag.trim()))?,

@@ -110,3 +110,12 @@ fn text_becomes_the_kind_its_row_wants() {
     assert!(from_text(Kind::Signal, "NOSUCH").is_err());
     assert!(from_text(Kind::Number, "nan").is_err());
 }
+
+#[test]
+fn a_program_as_hook_may_have_commas() {
+    let hook = |text| family::hook_from(text).map(|hook| (hook.path, hook.ignore_failure));
+    assert_eq!(hook("exec:/bin/x a,b"), Ok(("exec:/bin/x a,b".to_owned(), false)));
+    assert_eq!(hook("exec:/bin/x a,b, yes"), Ok(("exec:/bin/x a,b".to_owned(), true)));
+    assert_eq!(hook("pkg.f, yes"), Ok(("pkg.f".to_owned(), true)));
+    assert_eq!(hook("pkg.f, a, yes"), Err("\"a, yes\" is not a boolean".to_owned()));
+}

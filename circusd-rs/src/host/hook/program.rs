@@ -17,7 +17,7 @@ use tokio::time::timeout;
 use crate::arbiter::effect::{HookCall, Reach};
 use crate::arbiter::id::Key;
 use crate::arbiter::input::{HookOutcome, Input};
-use crate::host::hook::spec;
+use crate::host::hook::{order, spec};
 use crate::host::warden::{NEWS, Order};
 use circus_protocol::number::Signal;
 
@@ -37,15 +37,15 @@ pub(crate) async fn run(
     call: HookCall,
     argv: Vec<String>,
     key: Key,
-    orders: mpsc::Sender<Order>,
+    orders: mpsc::WeakSender<Order>,
 ) -> HookOutcome {
     let limit = call.limit;
     match timeout(limit, attend(call, argv, key, &orders)).await {
         Ok(Ok((truth, stats))) => HookOutcome::Returned { truth, stats },
         Ok(Err(error)) => HookOutcome::Raised(error),
         Err(_late) => {
-            let _the_warden_left =
-                orders.send(Order::Signal { key, signal: Signal::KILL, reach: Reach::Tree }).await;
+            let kill = Order::Signal { key, signal: Signal::KILL, reach: Reach::Tree };
+            let _the_daemon_ends = order(&orders, kill).await;
             HookOutcome::Raised(format!("took longer than {} s and was killed", limit.as_secs_f64()))
         }
     }
@@ -57,7 +57,7 @@ async fn attend(
     call: HookCall,
     argv: Vec<String>,
     key: Key,
-    orders: &mpsc::Sender<Order>,
+    orders: &mpsc::WeakSender<Order>,
 ) -> Result<Answer, String> {
     let edits = call.hook == EDITOR;
     let env = environment(&call);
@@ -71,7 +71,7 @@ async fn attend(
     let (news, mut told) = mpsc::channel(NEWS);
     let pipes = [Some(OwnedFd::from(null)), theirs, None];
     let order = Order::Aid { key, spec: spec(argv, env, call.working_dir), pipes, news };
-    orders.send(order).await.map_err(|_| "the daemon ends".to_owned())?;
+    self::order(orders, order).await?;
     let output = async {
         match ours {
             Some(pipe) => read(pipe).await,

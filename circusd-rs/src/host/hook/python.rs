@@ -29,7 +29,7 @@ use crate::arbiter::effect::Reach;
 use crate::arbiter::id::Key;
 use crate::arbiter::input::Input;
 use crate::host::clock;
-use crate::host::hook::spec;
+use crate::host::hook::{order, spec};
 use crate::host::warden::{NEWS, Order};
 
 /// What runs in the interpreter.
@@ -63,13 +63,13 @@ pub(crate) struct Answer {
 }
 
 /// Start the manager; it has no process yet.
-pub(crate) fn start(orders: mpsc::Sender<Order>, handle: &Handle) -> mpsc::Sender<Question> {
+pub(crate) fn start(orders: mpsc::WeakSender<Order>, handle: &Handle) -> mpsc::Sender<Question> {
     let (sender, questions) = mpsc::channel(CALLS);
     handle.spawn(manage(questions, orders));
     sender
 }
 
-async fn manage(mut questions: mpsc::Receiver<Question>, orders: mpsc::Sender<Order>) {
+async fn manage(mut questions: mpsc::Receiver<Question>, orders: mpsc::WeakSender<Order>) {
     let mut current: Option<mpsc::Sender<Question>> = None;
     let mut count: u64 = 0;
     while let Some(mut question) = questions.recv().await {
@@ -109,7 +109,7 @@ struct Call {
 /// One process, and who waits for it.
 struct Interpreter {
     key: Key,
-    orders: mpsc::Sender<Order>,
+    orders: mpsc::WeakSender<Order>,
     news: mpsc::Receiver<Input>,
     to: mpsc::Sender<Vec<u8>>,
     from: mpsc::Receiver<Vec<u8>>,
@@ -118,7 +118,7 @@ struct Interpreter {
 }
 
 impl Interpreter {
-    async fn start(key: Key, orders: mpsc::Sender<Order>) -> Result<Self, String> {
+    async fn start(key: Key, orders: mpsc::WeakSender<Order>) -> Result<Self, String> {
         let pipes = || pipe2(OFlag::O_CLOEXEC).map_err(|errno| format!("pipe: {errno}"));
         let ((stdin, to), (from, stdout)) = (pipes()?, pipes()?);
         let (news_sender, news) = mpsc::channel(NEWS);
@@ -134,7 +134,7 @@ impl Interpreter {
             pipes: [Some(stdin), Some(stdout), None],
             news: news_sender,
         };
-        orders.send(order).await.map_err(|_| "the daemon ends".to_owned())?;
+        self::order(&orders, order).await?;
         let system = |error: io::Error| error.to_string();
         let to = writer(to).map_err(system)?;
         let from = reader(from).map_err(system)?;
@@ -165,7 +165,7 @@ impl Interpreter {
         };
         questions.close();
         let kill = Order::Signal { key: self.key, signal: Signal::KILL, reach: Reach::Tree };
-        let _the_warden_left = self.orders.send(kill).await;
+        let _the_daemon_ends = order(&self.orders, kill).await;
         while let Some(question) = questions.recv().await {
             let _nobody_waits = question.answer.send(Err(reason.clone()));
         }
