@@ -18,6 +18,7 @@
 mod add;
 mod clients;
 mod config;
+mod ctl;
 mod decr;
 mod differences;
 mod discovery;

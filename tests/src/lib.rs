@@ -13,6 +13,7 @@
 
 pub mod daemon;
 pub mod normal;
+pub mod pty;
 pub mod script;
 pub mod wait;
 pub mod wire;
