@@ -1,6 +1,6 @@
 //! circusctl against circusctl: the same words through stock's and through ours, to one daemon, and the
 //! same output, complaints and exit status wanted of both. Then what ours does better, row by row.
-#![expect(clippy::expect_used, clippy::indexing_slicing, reason = "tests")]
+#![expect(clippy::expect_used, reason = "tests")]
 
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 
 use circus_tests::daemon::{Daemon, Flavor, alive, built, run, stock};
 use circus_tests::pty::Terminal;
+use circus_tests::script::listed_differences;
 use circus_tests::wait::until;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -35,6 +36,11 @@ fn prepared(flavor: Flavor, daemon: &Daemon) -> Command {
     let mut command = Command::new(circusctl(flavor, daemon.dir()));
     command.env("CIRCUSCTL_ENDPOINT", daemon.endpoint()).env("COLUMNS", "80").env_remove("AUTO_COMPLETE");
     command
+}
+
+/// The row of `differences.md` that allows what follows.
+fn row(id: &str) {
+    assert!(listed_differences().contains(id), "{id} is no row");
 }
 
 /// A daemon with its watchers up.
@@ -270,9 +276,12 @@ fn both_tools_complain_alike() {
     }
 }
 
-/// Rows D81, D82 and D83 of differences.md: other words, the same status.
+/// Other words, the same status.
 #[test]
 fn complaints_are_lines_instead_of_tracebacks() {
+    row("D81");
+    row("D82");
+    row("D83");
     let daemon = started(Flavor::Ours);
     let dead = format!("--timeout 1 --endpoint tcp://{}:5999 list", daemon.address());
     let cases = [
@@ -296,9 +305,9 @@ fn complaints_are_lines_instead_of_tracebacks() {
     }
 }
 
-/// Row D80 of differences.md.
 #[test]
 fn what_stock_forgets_is_sent() {
+    row("D80");
     for flavor in [Flavor::Stock, Flavor::Ours] {
         let daemon = started(flavor);
         let ask = |line: &str| run(prepared(Flavor::Ours, &daemon).args(words(line)));
@@ -360,9 +369,10 @@ fn shells_look_alike() {
     assert!(ours.starts_with("circusctl N\nOne: active\n"), "{ours}");
 }
 
-/// Row D84 of differences.md, and the Tab key on a terminal that can do more.
+/// And the Tab key, on a terminal that can do more.
 #[test]
 fn our_shell_survives_mistakes_and_completes() {
+    row("D84");
     let daemon = started(Flavor::Ours);
     let seen = shell(Flavor::Ours, &daemon, &["list --zorg", "list \"a", "list --help", "numwatchers"]);
     assert!(seen.contains("unrecognized arguments: --zorg") && seen.contains("numwatchers\n3\n"), "{seen}");
@@ -380,7 +390,7 @@ fn our_shell_survives_mistakes_and_completes() {
     assert_eq!(terminal.wait().0.code(), Some(0));
 }
 
-/// Row D85 of differences.md says what `--ssh` of stock needs; this ssh stands in for the system's: it
+/// This ssh stands in for the system's: it
 /// notes how it was called and forwards.
 const SSH: &str = r#"
 import os, select, socket, sys
@@ -408,6 +418,7 @@ while True:
 
 #[test]
 fn goes_through_the_systems_ssh() {
+    row("D85");
     let daemon = started(Flavor::Ours);
     let bin = daemon.dir().join("bin");
     let temporary = daemon.dir().join("tmp");
@@ -477,9 +488,9 @@ fn listens_alike() {
     assert!(ours.starts_with("exit Some(1) b'watcher.one.updated': b'{\"time\": N}'"), "{ours}");
 }
 
-/// Row D86 of differences.md.
 #[test]
 fn top_shows_figures_of_both_daemons() {
+    row("D86");
     let ini = THREE.replace("[circus]\n", "[circus]\nstats_endpoint = tcp://{address}:5557\n");
     std::thread::scope(|scope| {
         for flavor in [Flavor::Stock, Flavor::Ours] {
