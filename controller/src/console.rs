@@ -203,10 +203,10 @@ pub fn ended() -> impl Future<Output = Stop> {
 }
 
 /// Puts the terminal back as it was, even when the line editor's thread still waits in it.
-struct Terminal(Option<Termios>);
+pub(crate) struct Terminal(Option<Termios>);
 
 impl Terminal {
-    fn remember() -> Self {
+    pub(crate) fn remember() -> Self {
         Self(tcgetattr(std::io::stdin()).ok())
     }
 }

@@ -22,6 +22,7 @@ use tokio::sync::mpsc;
 use super::commands::{self, Command};
 use super::{Session, Status, connection, line, tell};
 use crate::cli::output::{data, talk};
+use crate::console::{self, Terminal};
 use complete::{Helper, NamesWanted};
 
 const PROMPT: &str = "(circusctl) ";
@@ -53,6 +54,14 @@ enum Got {
 
 /// The shell. Its exit status says nothing about the commands.
 pub(super) async fn run(session: &mut Session) -> Status {
+    let _restored = Terminal::remember();
+    tokio::select! {
+        status = converse(session) => status,
+        _ = console::ended() => Status::Failed,
+    }
+}
+
+async fn converse(session: &mut Session) -> Status {
     data(&format!("{}\n", line::VERSION));
     execute(session, "status").await;
     let (ask, mut wanted) = mpsc::channel(NAMES_QUEUE);
