@@ -5,6 +5,8 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, ValueEnum};
 
+use crate::config::resolve::plugin::RUN;
+
 /// What `--version` prints after the program's name: ours, and the circus we stand in for.
 const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (circus 0.19.0)");
 
@@ -32,6 +34,41 @@ pub struct Arguments {
     /// Only say what is wrong with the configuration, and end with 0 if nothing is
     #[arg(long)]
     pub check: bool,
+}
+
+/// What this process is to be.
+#[derive(Debug, Clone)]
+pub enum Role {
+    /// circusd.
+    Daemon(Arguments),
+    /// One of its plugins.
+    Plugin(PluginArguments),
+}
+
+/// Runs a built-in plugin; what circus-plugin takes.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "circusd-rs --run-plugin", version = VERSION, about, long_about = None)]
+pub struct PluginArguments {
+    /// The plugin's class, e.g. circus.plugins.flapping.Flapping
+    pub class: String,
+    /// circusd's control endpoint
+    #[arg(long, default_value = "tcp://127.0.0.1:5555")]
+    pub endpoint: String,
+    /// circusd's pubsub endpoint
+    #[arg(long, default_value = "tcp://127.0.0.1:5556")]
+    pub pubsub: String,
+    /// Options as key:value:::key:value
+    #[arg(long, default_value = "")]
+    pub config: String,
+    /// circusd's check_delay; accepted, and has no effect: deaths are told when they happen
+    #[arg(long, default_value = "5.0", hide = true)]
+    pub check_delay: f64,
+    /// Log level
+    #[arg(long, default_value = "info")]
+    pub log_level: String,
+    /// Where logs go
+    #[arg(long, default_value = "-")]
+    pub log_output: String,
 }
 
 /// How much goes into the log.
@@ -70,19 +107,28 @@ fn level(word: &str) -> Result<Level, String> {
 ///
 /// # Errors
 /// The exit status, when there is nothing to run.
-pub fn parse() -> Result<Arguments, ExitCode> {
+pub fn parse() -> Result<Role, ExitCode> {
+    // Not a subcommand: its name could be a configuration file's.
+    let mut words = std::env::args_os();
+    let program = words.next();
+    if words.next().is_some_and(|word| word == RUN) {
+        let words = program.into_iter().chain(words);
+        return PluginArguments::try_parse_from(words).map(Role::Plugin).map_err(|error| ended(&error));
+    }
     match Arguments::try_parse() {
         Ok(arguments) if arguments.config.is_none() => {
             // A closed stdout is not worth an error: nobody is left to read it.
             let _closed = Arguments::command().print_help();
             Err(ExitCode::SUCCESS)
         }
-        Ok(arguments) => Ok(arguments),
-        Err(error) => {
-            let _closed = error.print();
-            Err(ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2)))
-        }
+        Ok(arguments) => Ok(Role::Daemon(arguments)),
+        Err(error) => Err(ended(&error)),
     }
+}
+
+fn ended(error: &clap::Error) -> ExitCode {
+    let _closed = error.print();
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
 }
 
 #[cfg(test)]
@@ -92,6 +138,7 @@ mod tests {
     #[test]
     fn the_definition_is_sound() {
         Arguments::command().debug_assert();
+        PluginArguments::command().debug_assert();
     }
 
     #[test]

@@ -9,6 +9,7 @@ pub mod expand;
 pub mod facility;
 pub mod option;
 pub mod pattern;
+pub mod plugin;
 pub mod resolve;
 pub mod socket;
 

@@ -11,7 +11,6 @@
 //! waits for room without holding a process up, and requests wait in the transport.
 
 mod feed;
-mod log;
 mod pidfile;
 mod rebind;
 mod setup;
@@ -279,7 +278,7 @@ impl Daemon {
     /// number when it was bound.
     fn configured(&mut self, config: Result<Config, Vec<String>>) {
         let config = config.map(|mut config| {
-            self.addresses.settle(&mut config.circus);
+            self.addresses.settle(&mut config);
             let (services, now) = (config.services.clone(), self.clock.now().wall);
             self.runner.tidy(SweepJob { services, membership: None, now });
             Box::new(config)

@@ -41,6 +41,8 @@ pub mod account;
 
 pub mod files;
 
+pub mod python;
+
 pub mod interrupt;
 
 pub mod clock;

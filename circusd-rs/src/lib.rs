@@ -14,6 +14,7 @@
 //!   [`arbiter::input::Input`]s.
 //! - [`host`] speaks to the kernel and never decides; [`endpoint`] speaks ZeroMQ and knows nothing
 //!   of processes; the two never see each other.
+//! - [`plugin`] is another program in the same file: a client of the daemon like any other.
 //! - One loop ([`daemon`]) owns the arbiter. Nothing is shared by a lock.
 
 pub mod arbiter;
@@ -22,3 +23,5 @@ pub mod config;
 pub mod daemon;
 pub mod endpoint;
 pub mod host;
+mod log;
+pub mod plugin;

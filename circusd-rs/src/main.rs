@@ -2,11 +2,13 @@
 
 use std::process::ExitCode;
 
-use circusd_rs::{cli, daemon};
+use circusd_rs::cli::Role;
+use circusd_rs::{cli, daemon, plugin};
 
 fn main() -> ExitCode {
     match cli::parse() {
-        Ok(arguments) => daemon::run(&arguments),
+        Ok(Role::Daemon(arguments)) => daemon::run(&arguments),
+        Ok(Role::Plugin(arguments)) => plugin::run(&arguments),
         Err(code) => code,
     }
 }

@@ -184,7 +184,7 @@ pub fn from_text(kind: Kind, text: &str) -> Result<Value, String> {
 }
 
 /// The number of a signal given by number or name, any case, with or without `SIG`, with an offset.
-fn signal_number(text: &str) -> Option<i64> {
+pub(super) fn signal_number(text: &str) -> Option<i64> {
     if let Some(number) = parse_int(text) {
         return Some(number);
     }

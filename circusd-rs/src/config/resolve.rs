@@ -5,6 +5,7 @@
 //! environment and what little must be known about directories are passed in.
 
 mod environment;
+pub mod plugin;
 mod socket;
 mod watcher;
 
@@ -19,11 +20,21 @@ use circus_protocol::service::{ServiceError, Services};
 use crate::config::expand::{self, variables};
 use crate::config::{Config, Global, Inherited, WatcherConfig};
 use environment::Environments;
+use watcher::Built;
 
 /// What only the file system knows about Python.
 pub trait Python {
     /// What a virtual environment adds to the import path. `None` when there is none of that version.
     fn site_packages(&self, virtualenv: &str, version: Option<&str>) -> Option<SitePackages>;
+
+    /// The interpreter in which this class, with circus, can be imported; else why there is none.
+    ///
+    /// # Errors
+    /// The reason, in words for the author of the configuration.
+    fn importable(&self, class: &str) -> Result<String, String>;
+
+    /// The path of our own program.
+    fn own_program(&self) -> String;
 }
 
 /// What is in a virtual environment.
@@ -67,17 +78,13 @@ pub fn resolve(
         }
         None => Global::default(),
     };
-    let mut watchers: Vec<WatcherConfig> = Vec::new();
     let mut sockets = Vec::new();
+    let mut built = Vec::new();
     for section in ini.sections.iter().filter(|section| !section.entries.is_empty()) {
         if let Some(title) = section.name.strip_prefix("watcher:") {
-            match watcher::build(section, title, &environments, inherited, python) {
-                Ok(built) => {
-                    watchers.extend(built.watcher);
-                    warnings.extend(built.warnings);
-                }
-                Err(faults) => errors.extend(faults.iter().map(ValueError::to_string)),
-            }
+            built.push(watcher::build(section, title, &environments, inherited, python));
+        } else if section.name.starts_with("plugin:") {
+            built.push(plugin::build(section, &circus, &environments, inherited, python));
         } else if let Some(title) = section.name.strip_prefix("socket:") {
             match socket::build(section, title, &global) {
                 Ok(built) => {
@@ -86,14 +93,9 @@ pub fn resolve(
                 }
                 Err(faults) => errors.extend(faults),
             }
-        } else if section.name.starts_with("plugin:") {
-            let place = section.place();
-            warnings.push(format!("{place}: [{}] is not supported yet and has no effect", section.name));
         }
     }
-    // By name as configured, case sensitive: circus' order.
-    watchers.sort_by(|a, b| a.name.original().cmp(b.name.original()));
-    let watchers = last_of_each_name(watchers, &mut warnings);
+    let watchers = gathered(built, &mut errors, &mut warnings);
     let sockets = socket::in_order(sockets, &mut warnings);
     let services = services(ini, &global, &inherited.working_dir);
     match services {
@@ -110,6 +112,26 @@ pub fn resolve(
             Err(errors)
         }
     }
+}
+
+/// The watchers by name as configured, case sensitive: circus' order.
+fn gathered(
+    built: Vec<Result<Built, Vec<ValueError>>>,
+    errors: &mut Vec<String>,
+    warnings: &mut Vec<String>,
+) -> Vec<WatcherConfig> {
+    let mut watchers: Vec<WatcherConfig> = Vec::new();
+    for outcome in built {
+        match outcome {
+            Ok(built) => {
+                watchers.extend(built.watcher);
+                warnings.extend(built.warnings);
+            }
+            Err(faults) => errors.extend(faults.iter().map(ValueError::to_string)),
+        }
+    }
+    watchers.sort_by(|a, b| a.name.original().cmp(b.name.original()));
+    last_of_each_name(watchers, warnings)
 }
 
 /// Our own sections, whose values may name variables like any other. A watcher's name or options

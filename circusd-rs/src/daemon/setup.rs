@@ -9,9 +9,9 @@ use circus_protocol::transport::BindError;
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{User, chown, daemon};
 
-use super::log::{self, LogError, Target};
 use super::pidfile::{self, Pidfile, PidfileError};
 use crate::cli::{Arguments, Level};
+use crate::config::resolve::plugin;
 use crate::config::{Config, Global};
 use crate::endpoint::control::Control;
 use crate::endpoint::discovery::Discovery;
@@ -19,6 +19,7 @@ use crate::endpoint::events::Events;
 use crate::endpoint::stats::Stats;
 use crate::host::files::Source;
 use crate::host::socket::{SocketError, Sockets};
+use crate::log::{self, LogError, Target};
 
 /// What the loop begins with.
 pub(super) struct Prepared {
@@ -141,8 +142,9 @@ impl Addresses {
         }
     }
 
-    /// Puts what is bound in place of what was named.
-    pub(super) fn settle(&self, circus: &mut Global) {
+    /// Puts what is bound in place of what was named, on the plugins' command lines too.
+    pub(super) fn settle(&self, config: &mut Config) {
+        let circus = &mut config.circus;
         let [named_control, named_events, named_stats] = &self.named;
         let [control, events, stats] = &self.bound;
         for (endpoint, named, bound) in [
@@ -153,6 +155,9 @@ impl Addresses {
             if endpoint == named {
                 endpoint.clone_from(bound);
             }
+        }
+        for watcher in &mut config.watchers {
+            plugin::connect(watcher, &config.circus);
         }
     }
 }

@@ -13,6 +13,7 @@ use circus_protocol::ini::{Ini, MAX_BYTES};
 use crate::config::expand::{environment, variables};
 use crate::config::resolve::{Python, Resolved, SitePackages, resolve};
 use crate::config::{Inherited, pattern};
+use crate::host::python;
 
 /// How many files one configuration may include.
 const MAX_INCLUDES: usize = 1000;
@@ -164,6 +165,16 @@ impl Python for VirtualEnvs {
             named: files.iter().flat_map(|file| directories_in(&packages, file)).collect(),
             has_bin: virtualenv.join("bin").exists(),
         })
+    }
+
+    fn importable(&self, class: &str) -> Result<String, String> {
+        python::importable(class).map_err(|error| error.to_string())
+    }
+
+    fn own_program(&self) -> String {
+        // The kernel's own name for it, should it have no path.
+        std::env::current_exe()
+            .map_or_else(|_| "/proc/self/exe".to_owned(), |path| path.to_string_lossy().into_owned())
     }
 }
 

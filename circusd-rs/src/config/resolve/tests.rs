@@ -17,6 +17,15 @@ impl Python for Venvs {
             has_bin: true,
         })
     }
+
+    fn importable(&self, class: &str) -> Result<String, String> {
+        let known = class.starts_with("ours.");
+        known.then(|| "/py".to_owned()).ok_or_else(|| "no Python with circus here".to_owned())
+    }
+
+    fn own_program(&self) -> String {
+        "/bin/circusd-rs".to_owned()
+    }
 }
 
 fn load(text: &str) -> Result<Resolved, Vec<String>> {
@@ -168,12 +177,6 @@ fn statsd_is_switched_on_by_its_endpoint_and_discovery_off_by_nothing() {
 }
 
 #[test]
-fn what_we_do_not_do_yet_is_said() {
-    let resolved = load("[plugin:p]\nuse = x.Y\n[watcher:a]\ncmd = x\n").unwrap();
-    assert_eq!(resolved.warnings, ["c.ini:1: [plugin:p] is not supported yet and has no effect"]);
-}
-
-#[test]
 fn our_sections_are_read_with_variables_and_their_faults_join_the_others() {
     let text = "[watcher:a]\ncmd = x\n[service:a]\nhome = $(circus.env.home)/db\n";
     let config = load(text).unwrap().config;
@@ -274,6 +277,64 @@ fn a_watcher_that_waits_for_no_socket_is_told() {
         [
             "w: there is no socket 'b'",
             "w: on_demand, but it uses no socket, so it never starts; name one as $(circus.sockets.NAME)",
+        ]
+    );
+}
+
+#[test]
+fn a_plugin_is_a_watcher_of_our_own_program() {
+    let text = "[circus]\nendpoint = tcp://127.0.0.1:1\ncheck_delay = 0.5\nloglevel = debug\n\
+                [plugin:Flap it]\nuse = circus.plugins.flapping.Flapping\nwindow = 3\nhello = a $(circus.env.home)\n\
+                graceful_timeout = 4\nsingleton = yes\nstdout_stream.class = StdoutStream\n";
+    let resolved = load(text).unwrap();
+    assert_eq!(resolved.warnings, Vec::<String>::new());
+    let plugin = &resolved.config.watchers[0];
+    assert_eq!((plugin.name.original(), plugin.cmd.as_str()), ("plugin:Flap it", "/bin/circusd-rs"));
+    let config = "graceful_timeout:4:::hello:a /home/app:::name:plugin:Flap it:::singleton:yes:::\
+                  stdout_stream.class:StdoutStream:::window:3";
+    let expected = [
+        "--run-plugin",
+        "--endpoint",
+        "tcp://127.0.0.1:1",
+        "--pubsub",
+        "tcp://127.0.0.1:5556",
+        "--check-delay",
+        "0.5",
+        "--config",
+        config,
+        "--log-level",
+        "debug",
+        "circus.plugins.flapping.Flapping",
+    ];
+    assert_eq!(plugin.args, json!(expected));
+    assert!(plugin.singleton && plugin.copy_env && plugin.copy_path && plugin.autostart && plugin.respawn);
+    assert_eq!((plugin.priority, plugin.graceful_timeout), (1, 4.0));
+    assert!(plugin.stdout_stream.is_some());
+    assert_eq!(env(plugin), ["HOME=/home/app", "PATH=/bin", "PORT=7000"]);
+    assert_eq!(plugin.custom.keys().collect::<Vec<_>>(), ["hello", "window"]);
+}
+
+#[test]
+fn other_plugins_run_in_python() {
+    let plugin = &watchers("[plugin:mine]\nuse = ours.Plugin\nactive = off\n")[0];
+    assert_eq!(plugin.cmd, "/py");
+    assert_eq!(plugin.args[1], "from circus import plugins;plugins.main()");
+    assert!(plugin.close_child_stderr && !plugin.autostart && !plugin.respawn, "not active");
+}
+
+#[test]
+fn a_plugin_that_cannot_run_is_a_fault_of_the_file() {
+    let text = "[plugin:a]\nwindow = 1\n[plugin:b]\nuse = x.Y\n[plugin:c]\n\
+                use = circus.plugins.flapping.Flapping\nwindow = soon\nx = a:::b\n\
+                [plugin:d]\nuse = circus.plugins.resource_watcher.ResourceWatcher\n";
+    assert_eq!(
+        load(text).unwrap_err(),
+        [
+            "c.ini:1: [plugin:a] use: missing: the class to run, e.g. circus.plugins.flapping.Flapping",
+            "c.ini:4: [plugin:b] use: x.Y: no Python with circus here",
+            "c.ini:8: [plugin:c] x: \"a:::b\" contains \":::\", which separates options",
+            "c.ini:7: [plugin:c] window: \"soon\" is not a number of seconds",
+            "c.ini:9: [plugin:d] watcher: missing: the name of the watcher to look after",
         ]
     );
 }

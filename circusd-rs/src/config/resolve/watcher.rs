@@ -50,13 +50,29 @@ pub(super) fn build(
     python: &dyn Python,
 ) -> Result<Built, Vec<ValueError>> {
     let name = section.text("name").unwrap_or(title);
-    let copy_env = section.bool("copy_env").ok().flatten().unwrap_or(false);
-    let env = environments.of_watcher(name, copy_env);
+    build_from(section, blank(name, inherited), &[], environments, python)
+}
+
+/// A watcher of a file that says nothing.
+pub(super) fn blank(name: &str, inherited: &Inherited) -> WatcherConfig {
     let config = WatcherConfig::new(WatcherName::new(name), inherited.working_dir.clone());
+    WatcherConfig { args: Value::from(""), from_file: true, ..config }
+}
+
+/// Builds a watcher from what it is without its section, leaving out some keys.
+pub(super) fn build_from(
+    section: &Section,
+    base: WatcherConfig,
+    left_out: &[&str],
+    environments: &Environments<'_>,
+    python: &dyn Python,
+) -> Result<Built, Vec<ValueError>> {
+    let copy_env = section.bool("copy_env").ok().flatten().unwrap_or(base.copy_env);
+    let env = environments.of_watcher(base.name.original(), copy_env);
     let mut builder = Builder {
         section,
         known: environment(&env.named),
-        config: WatcherConfig { args: Value::from(""), from_file: true, ..config },
+        config: base,
         errors: Vec::new(),
         dropped: Vec::new(),
         warnings: Vec::new(),
@@ -65,7 +81,7 @@ pub(super) fn build(
         virtualenv: None,
         virtualenv_version: None,
     };
-    for entry in &section.entries {
+    for entry in section.entries.iter().filter(|entry| !left_out.contains(&entry.key.as_str())) {
         builder.entry(entry);
     }
     builder.config.env = Some(env.children);

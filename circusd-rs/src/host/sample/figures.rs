@@ -129,7 +129,7 @@ fn program(words: &[u8]) -> Option<String> {
 }
 
 /// The first word as a POSIX shell splits; a quote that never ends takes all.
-fn first_word(text: &str) -> Option<String> {
+pub(crate) fn first_word(text: &str) -> Option<String> {
     let mut word = String::new();
     let mut begun = false;
     let mut quote = None;

@@ -34,7 +34,7 @@ const NAME: &str = "circus";
 
 /// Where log lines go.
 #[derive(Debug)]
-pub(super) enum Target {
+pub(crate) enum Target {
     Stderr,
     File(LogFile),
     Syslog(Syslog),
@@ -43,14 +43,14 @@ pub(super) enum Target {
 /// Why there is no log.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot write the log to {output}: {source}")]
-pub(super) struct LogError {
+pub(crate) struct LogError {
     output: String,
     source: io::Error,
 }
 
 impl Target {
     /// `-` and `stdout` mean stderr, as in stock.
-    pub(super) fn open(output: &str) -> Result<Self, LogError> {
+    pub(crate) fn open(output: &str) -> Result<Self, LogError> {
         let failed = |source| LogError { output: output.to_owned(), source };
         match output {
             "-" | "stdout" | "" => Ok(Self::Stderr),
@@ -69,7 +69,7 @@ impl Target {
 
 /// A log file that follows its name.
 #[derive(Debug)]
-pub(super) struct LogFile {
+pub(crate) struct LogFile {
     path: PathBuf,
     open: Mutex<File>,
 }
@@ -109,7 +109,7 @@ struct Log {
 }
 
 /// From now on everything is logged. A second call is ignored: there is one log.
-pub(super) fn start(level: Level, target: Target) {
+pub(crate) fn start(level: Level, target: Target) {
     let _already = tracing::subscriber::set_global_default(Log::new(level, target));
     std::panic::set_hook(Box::new(|panic| tracing::error!("bug: {panic}")));
 }
