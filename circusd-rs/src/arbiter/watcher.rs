@@ -21,6 +21,7 @@ mod converge;
 mod deaths;
 pub(in crate::arbiter) mod hooks;
 mod reload;
+mod waiting;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

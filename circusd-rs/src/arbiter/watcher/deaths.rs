@@ -67,7 +67,7 @@ impl Watcher {
         self.tries.fail(ctx.now.mono, patient);
         let reload_over = patient.is_some()
             && matches!(self.reload, Some(Reload::Replace { .. }))
-            && self.tries.failed() >= super::converge::TRIES_BEFORE_ANSWER;
+            && self.tries.failed() >= super::waiting::TRIES_BEFORE_ANSWER;
         if !self.may_try(self.tries.failed()) || reload_over {
             self.give_up(ctx);
         }
