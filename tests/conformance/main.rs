@@ -43,6 +43,7 @@ mod restart;
 mod rm;
 mod set;
 mod signal;
+mod sockets;
 mod start;
 mod stats;
 mod stats_command;

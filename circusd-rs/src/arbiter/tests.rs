@@ -5,4 +5,5 @@ pub(super) mod play;
 mod histories;
 mod hooks;
 mod jobs;
+mod sockets;
 mod traces;

@@ -17,6 +17,8 @@
 //! | `flood BYTES` | writes that many bytes in lines of 64 and ends |
 //! | `mute` | closes stdout and lives on |
 //! | `crumbs N` | writes N lines in pieces of one byte |
+//! | `accept FD` | answers every connection at that descriptor with its number |
+//! | `once FD` | answers one and ends |
 //! | `env` | prints its environment and ends |
 //!
 //! It knows nothing of circus.
@@ -29,7 +31,9 @@ use std::path::Path;
 use std::process::{Child, Command, ExitCode};
 use std::time::Duration;
 
+use nix::errno::Errno;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
+use nix::sys::socket::{MsgFlags, accept, send};
 use nix::unistd::{Pid, setsid};
 
 /// Nobody forgets one of these for longer.
@@ -88,6 +92,10 @@ fn act(verb: &str, argument: &str) -> io::Result<u8> {
             rest(LONGEST);
         }
         "crumbs" => crumbs(number()?)?,
+        "accept" => loop {
+            answer(descriptor(argument)?)?;
+        },
+        "once" => answer(descriptor(argument)?)?,
         "env" => {
             for (name, value) in env::vars_os() {
                 println!("{}={}", name.to_string_lossy(), value.to_string_lossy());
@@ -96,6 +104,25 @@ fn act(verb: &str, argument: &str) -> io::Result<u8> {
         _ => return Err(io::Error::other("unknown verb; the source lists them")),
     }
     Ok(0)
+}
+
+fn descriptor(argument: &str) -> io::Result<i32> {
+    argument.parse().map_err(|_| io::Error::other("expected a descriptor"))
+}
+
+/// Waits for a connection; managed sockets do not block.
+fn answer(listening: i32) -> io::Result<()> {
+    loop {
+        match accept(listening) {
+            Ok(connection) => {
+                let text = format!("{}\n", Pid::this());
+                send(connection, text.as_bytes(), MsgFlags::MSG_NOSIGNAL)?;
+                return Ok(nix::unistd::close(connection)?);
+            }
+            Err(Errno::EAGAIN | Errno::EINTR) => rest(Duration::from_millis(5)),
+            Err(error) => return Err(error.into()),
+        }
+    }
 }
 
 /// Those who leave somebody behind start themselves once more, which needs no unsafe fork.
