@@ -22,7 +22,7 @@ pub struct Arguments {
     /// Where logs go: `-` for stderr, a file, or syslog://host[:port]?facility (default: -)
     #[arg(long, value_name = "OUTPUT")]
     pub log_output: Option<String>,
-    /// Python logging configuration; accepted, and has no effect
+    /// Python logging configuration (.ini or .json): level, format and one file or stream are followed
     #[arg(long, value_name = "FILE")]
     pub logger_config: Option<PathBuf>,
     /// Start in the background

@@ -75,6 +75,8 @@ pub struct Global {
     pub loglevel: Option<String>,
     /// Log target as configured.
     pub logoutput: Option<String>,
+    /// A configuration of Python's logging.
+    pub loggerconfig: Option<String>,
 }
 
 impl Default for Global {
@@ -93,6 +95,7 @@ impl Default for Global {
             umask: None,
             loglevel: None,
             logoutput: None,
+            loggerconfig: None,
         }
     }
 }

@@ -29,6 +29,10 @@ use crate::host::clock;
 use crate::host::stream::line::TimeFormat;
 use crate::host::syslog::{Patience, Severity, Syslog};
 
+mod python;
+
+pub(crate) use python::{LoggerError, Settings};
+
 /// The name that circus' log lines carry.
 const NAME: &str = "circus";
 
@@ -48,7 +52,27 @@ pub(crate) struct LogError {
     source: io::Error,
 }
 
+/// How a line looks when a logger configuration says so.
+#[derive(Debug)]
+struct Look {
+    format: String,
+    /// Python's own dates end with three digits of a second, ours with six.
+    cut: bool,
+}
+
+/// What `--logger-config` or `loggerconfig` asks for.
+pub(crate) fn read_settings(path: &Path) -> Result<Settings, LoggerError> {
+    python::read(path)
+}
+
 impl Target {
+    /// The place that a logger configuration names.
+    pub(crate) fn of(settings: &Settings) -> Result<Self, LogError> {
+        let Some(path) = &settings.file else { return Ok(Self::Stderr) };
+        let failed = |source| LogError { output: path.display().to_string(), source };
+        LogFile::open(path).map(Self::File).map_err(failed)
+    }
+
     /// `-` and `stdout` mean stderr, as in stock.
     pub(crate) fn open(output: &str) -> Result<Self, LogError> {
         let failed = |source| LogError { output: output.to_owned(), source };
@@ -106,11 +130,25 @@ struct Log {
     level: Level,
     target: Target,
     time: TimeFormat,
+    look: Option<Look>,
+}
+
+/// From now on everything is logged as a logger configuration says.
+pub(crate) fn start_with(settings: Settings, target: Target) {
+    let mut log = Log::new(settings.level.unwrap_or(Level::Warning), target);
+    log.time = TimeFormat::new(settings.dates.as_deref().unwrap_or("%Y-%m-%d %H:%M:%S,%f"));
+    let format = settings.format.unwrap_or_else(|| "%(message)s".to_owned());
+    log.look = Some(Look { format, cut: settings.dates.is_none() });
+    install(log);
 }
 
 /// From now on everything is logged. A second call is ignored: there is one log.
 pub(crate) fn start(level: Level, target: Target) {
-    let _already = tracing::subscriber::set_global_default(Log::new(level, target));
+    install(Log::new(level, target));
+}
+
+fn install(log: Log) {
+    let _already = tracing::subscriber::set_global_default(log);
     std::panic::set_hook(Box::new(|panic| tracing::error!("bug: {panic}")));
 }
 
@@ -120,7 +158,7 @@ impl Log {
             Target::Stderr | Target::File(_) => TimeFormat::new("%Y-%m-%d %H:%M:%S"),
             Target::Syslog(_) => TimeFormat::new("%b %d %H:%M:%S"),
         };
-        Self { level, target, time }
+        Self { level, target, time, look: None }
     }
 
     fn line(&self, level: tracing::Level, text: &str) {
@@ -132,13 +170,33 @@ impl Log {
             tracing::Level::DEBUG | tracing::Level::TRACE => ("DEBUG", Severity::Debug),
         };
         let time = self.time.print(clock::wall());
-        let line = format!("{time} {NAME}[{pid}] [{word}] {text}\n");
+        let line = match &self.look {
+            None => format!("{time} {NAME}[{pid}] [{word}] {text}\n"),
+            Some(look) => look.line(&time, pid, word, text),
+        };
         // Where the log itself fails there is nobody to tell.
         let _lost = match &self.target {
             Target::Stderr => io::stderr().write_all(line.as_bytes()),
             Target::File(file) => file.write(line.as_bytes()),
             Target::Syslog(syslog) => syslog.send(severity, line.trim_end().as_bytes()),
         };
+    }
+}
+
+impl Look {
+    fn line(&self, time: &str, pid: u32, word: &str, text: &str) -> String {
+        let value = |name: &str| match name {
+            "asctime" if self.cut => time.get(..time.len().saturating_sub(3)).map(str::to_owned),
+            "asctime" => Some(time.to_owned()),
+            "name" => Some(NAME.to_owned()),
+            "process" => Some(pid.to_string()),
+            "processName" => Some("MainProcess".to_owned()),
+            "levelname" => Some(word.to_owned()),
+            "message" => Some(text.to_owned()),
+            _ => None,
+        };
+        // Checked when it was read.
+        python::line(&self.format, &value).unwrap_or_else(|_| text.to_owned()) + "\n"
     }
 }
 

@@ -33,6 +33,7 @@ mod kill;
 mod list;
 mod listen;
 mod listsockets;
+mod logging;
 mod numprocesses;
 mod numwatchers;
 mod options;

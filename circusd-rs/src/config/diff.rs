@@ -125,6 +125,7 @@ pub fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
         umask,
         loglevel,
         logoutput,
+        loggerconfig,
     } = &old.circus;
     let new = &new.circus;
     [
@@ -138,6 +139,7 @@ pub fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
         ("umask", *umask != new.umask),
         ("loglevel", *loglevel != new.loglevel),
         ("logoutput", *logoutput != new.logoutput),
+        ("loggerconfig", *loggerconfig != new.loggerconfig),
     ]
     .into_iter()
     .filter_map(|(key, differs)| differs.then_some(key))

@@ -97,8 +97,7 @@ pub fn resolve(
     }
     let watchers = gathered(built, &mut errors, &mut warnings);
     let sockets = socket::in_order(sockets, &mut warnings);
-    let services = services(ini, &global, &inherited.working_dir);
-    match services {
+    match services(ini, &global, &inherited.working_dir) {
         Ok(services) if errors.is_empty() => {
             warnings.extend(services.warnings.iter().cloned());
             let inherited = Arc::clone(inherited);
@@ -203,6 +202,7 @@ impl Reader<'_> {
             umask: self.umask(),
             loglevel: self.text("loglevel"),
             logoutput: self.text("logoutput"),
+            loggerconfig: self.text("loggerconfig").filter(|path| !path.is_empty()),
         };
         self.without_effect();
         global
@@ -252,14 +252,11 @@ impl Reader<'_> {
     }
 
     fn without_effect(&mut self) {
-        let httpd = self.bool("httpd");
-        let loggerconfig = self
-            .text("loggerconfig")
-            .is_some_and(|config| !config.is_empty() && !config.eq_ignore_ascii_case("default"));
-        let asked = [("httpd", httpd), ("loggerconfig", loggerconfig)];
-        for (key, _) in asked.iter().filter(|(_, asked)| *asked) {
+        if self.bool("httpd") {
             let place = self.section.place();
-            self.warnings.push(format!("{place}: [circus] {key} is not supported yet and has no effect"));
+            self.warnings.push(format!(
+                "{place}: [circus] httpd has no effect: circus-web is not part of this daemon"
+            ));
         }
     }
 }

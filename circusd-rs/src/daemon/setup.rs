@@ -19,7 +19,7 @@ use crate::endpoint::events::Events;
 use crate::endpoint::stats::Stats;
 use crate::host::files::Source;
 use crate::host::socket::{SocketError, Sockets};
-use crate::log::{self, LogError, Target};
+use crate::log::{self, LogError, LoggerError, Settings, Target};
 
 /// What the loop begins with.
 pub(super) struct Prepared {
@@ -39,6 +39,8 @@ pub(super) enum SetupError {
     Place { path: PathBuf, source: io::Error },
     #[error(transparent)]
     Log(#[from] LogError),
+    #[error(transparent)]
+    Logger(#[from] LoggerError),
     #[error(transparent)]
     Pidfile(#[from] PidfileError),
     /// The process cannot go to the background.
@@ -67,14 +69,19 @@ pub(super) fn prepare(arguments: &Arguments) -> Result<Option<Prepared>, SetupEr
     let resolved = source.read().map_err(SetupError::Config)?;
     let circus = &resolved.config.circus;
     if arguments.check {
+        logger_settings(arguments, circus)?;
         check_endpoints(circus)?;
         say(&mut io::stderr(), &resolved.warnings.join("\n"));
         say(&mut io::stdout(), &format!("{}: ok", path.display()));
         return Ok(None);
     }
+    let settings = logger_settings(arguments, circus)?;
     let level = arguments.log_level.or_else(|| circus.loglevel.as_deref().and_then(Level::from_word));
     let output = arguments.log_output.as_deref().or(circus.logoutput.as_deref()).unwrap_or("-");
-    let target = Target::open(output)?;
+    let target = match &settings {
+        Some(settings) => Target::of(settings)?,
+        None => Target::open(output)?,
+    };
     let pidfile = arguments.pidfile.clone().or_else(|| circus.pidfile.as_ref().map(PathBuf::from));
     if let Some(path) = &pidfile {
         pidfile::check(path)?;
@@ -83,9 +90,10 @@ pub(super) fn prepare(arguments: &Arguments) -> Result<Option<Prepared>, SetupEr
         // Everything above is still told on the terminal. The directory stays, 0 to 2 lead nowhere.
         daemon(true, false).map_err(SetupError::Background)?;
     }
-    log::start(level.unwrap_or(Level::Info), target);
-    if arguments.logger_config.is_some() {
-        tracing::warn!("--logger-config is a configuration of Python's logging and has no effect");
+    match settings {
+        // As in stock, nothing else about the log counts then.
+        Some(settings) => log::start_with(settings, target),
+        None => log::start(level.unwrap_or(Level::Info), target),
     }
     warn(&resolved.warnings);
     let pidfile = pidfile.map(|path| Pidfile::write(&path)).transpose()?;
@@ -93,6 +101,13 @@ pub(super) fn prepare(arguments: &Arguments) -> Result<Option<Prepared>, SetupEr
         umask(bits);
     }
     Ok(Some(Prepared { source, config: resolved.config, pidfile }))
+}
+
+/// What a Python logging configuration asks for; `default` is none.
+fn logger_settings(arguments: &Arguments, circus: &Global) -> Result<Option<Settings>, LoggerError> {
+    let named = arguments.logger_config.clone().or_else(|| circus.loggerconfig.as_ref().map(PathBuf::from));
+    let is_default = |path: &PathBuf| path.to_string_lossy().trim().eq_ignore_ascii_case("default");
+    named.filter(|path| !is_default(path)).map(|path| log::read_settings(&path)).transpose()
 }
 
 /// Tells what is wrong where it is looked for: on stderr.

@@ -1,0 +1,237 @@
+//! The log of the daemon and its command line: section 8.1.
+
+use std::net::{TcpListener, UdpSocket};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use circus_tests::daemon::{Flavor, alive, built, fresh_address, run, stock};
+use circus_tests::wait::until;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+fn program(flavor: Flavor) -> Command {
+    Command::new(match flavor {
+        Flavor::Stock => stock("circusd"),
+        Flavor::Ours => built("circusd-rs"),
+    })
+}
+
+/// A daemon with arguments of its own; ended by pid.
+struct Started(Child);
+
+impl Started {
+    fn new(flavor: Flavor, directory: &Path, arguments: &[&str]) -> Self {
+        let ini = write_ini(directory, "");
+        let mut command = program(flavor);
+        command.args(arguments).arg(ini).current_dir(directory);
+        Self(
+            command
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn()
+                .expect("it starts"),
+        )
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(i32::try_from(self.0.id()).expect("a pid")), signal).expect("it lives");
+    }
+
+    fn end(mut self) -> i32 {
+        self.signal(Signal::SIGTERM);
+        until("the end", || self.0.try_wait().expect("our child")).code().unwrap_or(-1)
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        if self.0.try_wait().is_ok_and(|ended| ended.is_none()) {
+            let _gone = self.0.kill();
+            let _reaped = self.0.wait();
+        }
+    }
+}
+
+fn write_ini(directory: &Path, circus: &str) -> std::path::PathBuf {
+    let address = fresh_address();
+    let text = format!(
+        "[circus]\ncheck_delay = 0.5\nendpoint = tcp://{address}:5555\npubsub_endpoint = tcp://{address}:5556\n\
+         multicast_endpoint =\n{circus}[watcher:One]\ncmd = sleep 1000\n"
+    );
+    let ini = directory.join("circus.ini");
+    std::fs::write(&ini, text).expect("written");
+    ini
+}
+
+fn text(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap_or_default()
+}
+
+fn wait_for(path: &Path, end: &str) {
+    until(end, || text(path).contains(end).then_some(()));
+}
+
+/// The lines that people and their scripts look for, without what differs from run to run.
+fn worth_keeping(log: &str) -> Vec<String> {
+    let words = [
+        "Registering signals",
+        "Starting master on pid",
+        "Arbiter now waiting",
+        "One started",
+        "One stopped",
+        "Arbiter exiting",
+        "Got signal",
+        "already running",
+        "SENDING HUP",
+    ];
+    let kept = log.lines().filter(|line| words.iter().any(|word| line.contains(word)));
+    let mut lines: Vec<String> =
+        kept.map(|line| line.chars().filter(|c| !c.is_ascii_digit()).collect()).collect();
+    // D76: how the end is told.
+    lines.sort_unstable();
+    lines
+}
+
+const LOGGER_INI: &str = "\
+[loggers]
+keys = root, circus
+[handlers]
+keys = file
+[formatters]
+keys = short
+[logger_root]
+level = WARNING
+handlers = file
+[logger_circus]
+level = INFO
+handlers = file
+qualname = circus
+propagate = 0
+[handler_file]
+class = handlers.WatchedFileHandler
+formatter = short
+args = ('log', 'a')
+[formatter_short]
+format = %(levelname)-8s|%(name)s|%(process)d|%(message)s|100%%
+";
+
+#[test]
+fn lines_go_where_and_look_as_configured() {
+    let json = r#"{"version": 1, "disable_existing_loggers": false,
+        "formatters": {"short": {"format": "%(asctime)s %(levelname)s: %(message)s", "datefmt": "%Y"}},
+        "handlers": {"file": {"class": "logging.FileHandler", "filename": "log", "formatter": "short"}},
+        "root": {"level": "INFO", "handlers": ["file"]}}"#;
+    let logs = [Flavor::Stock, Flavor::Ours].map(|flavor| {
+        let directory = tempfile::tempdir().expect("a directory");
+        let log = directory.path().join("log");
+        let mut kept = Vec::new();
+        for (name, config) in [("log.ini", LOGGER_INI), ("log.json", json)] {
+            std::fs::write(directory.path().join(name), config).expect("written");
+            let daemon = Started::new(flavor, directory.path(), &["--logger-config", name]);
+            wait_for(&log, "One started");
+            assert_eq!(daemon.end(), 0);
+            kept.extend(worth_keeping(&text(&log)));
+            std::fs::remove_file(&log).expect("the log");
+        }
+        // The usual look, and a file that somebody moves away.
+        let daemon = Started::new(flavor, directory.path(), &["--log-output", "log", "--log-level", "INFO"]);
+        wait_for(&log, "One started");
+        kept.extend(worth_keeping(&text(&log)));
+        std::fs::rename(&log, directory.path().join("moved")).expect("moved");
+        assert_eq!(daemon.end(), 0);
+        kept.extend(worth_keeping(&text(&log)));
+        kept
+    });
+    assert_eq!(logs[0], logs[1]);
+    assert!(logs[0].len() > 15, "{:?}", logs[0]);
+}
+
+#[test]
+fn syslog_gets_the_log() {
+    for flavor in [Flavor::Stock, Flavor::Ours] {
+        let directory = tempfile::tempdir().expect("a directory");
+        let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+        socket.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
+        let output = format!("syslog://{}?local3", socket.local_addr().expect("an address"));
+        let daemon = Started::new(flavor, directory.path(), &["--log-output", &output]);
+        let mut buffer = [0; 2048];
+        let line = until("One started", || {
+            let len = socket.recv(&mut buffer).expect("a message");
+            let line = String::from_utf8_lossy(&buffer[..len]).into_owned();
+            line.ends_with("[INFO] One started\0").then_some(line)
+        });
+        assert!(
+            line.starts_with("<158>") && line.contains(&format!(" circus[{}] ", daemon.0.id())),
+            "{line}"
+        );
+        assert_eq!(daemon.end(), 0);
+    }
+}
+
+#[test]
+fn statuses_of_the_command_line() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let ini = write_ini(directory.path(), "");
+    let own = directory.path().join("pid");
+    std::fs::write(&own, format!("{}\n", std::process::id())).expect("written");
+    let (ini, own) = (ini.to_str().expect("a path"), own.to_str().expect("a path"));
+    for (arguments, starts) in [
+        (&["--version"][..], ""),
+        (&["--help"], "usage"),
+        (&[], "usage"),
+        (&["--log-level", "Debug", ini], ""),
+        (&["--zorg"], ""),
+        (&["/no/such/file"], ""),
+        (&["--log-output", "/no/such/directory/log", ini], ""),
+        (&["--logger-config", "/no/such/log.ini", ini], ""),
+        (&["--logger-config", "/etc/passwd", ini], ""),
+        (&["--pidfile", own, ini], ""),
+        (&["--pidfile", "/no/such/directory/pid", ini], ""),
+    ] {
+        let [stock, ours] = [Flavor::Stock, Flavor::Ours].map(|flavor| run(program(flavor).args(arguments)));
+        assert_eq!(stock.0, ours.0, "{arguments:?}: {stock:?} {ours:?}");
+        for (_, stdout, _) in [&stock, &ours] {
+            assert!(stdout.to_lowercase().contains(starts), "{arguments:?}: {stock:?} {ours:?}");
+        }
+        assert!(ours.0 == 0 || !ours.2.is_empty(), "{arguments:?} says nothing: {ours:?}");
+    }
+    // D73.
+    let address = fresh_address();
+    let _taken = TcpListener::bind(format!("{address}:5555")).expect("a port");
+    let taken = directory.path().join("taken.ini");
+    let text = format!(
+        "[circus]\nendpoint = tcp://{address}:5555\npubsub_endpoint = tcp://{address}:5556\nmulticast_endpoint =\n"
+    );
+    std::fs::write(&taken, text).expect("written");
+    let (status, _, stderr) = run(program(Flavor::Ours).arg(&taken));
+    assert_eq!(status, 1);
+    assert!(stderr.contains("Could not bind endpoint") && stderr.contains("5555"), "{stderr}");
+}
+
+#[test]
+fn the_background_is_left_alone_with_a_pid_file() {
+    let seen = [Flavor::Stock, Flavor::Ours].map(|flavor| {
+        let directory = tempfile::tempdir().expect("a directory");
+        let ini = write_ini(directory.path(), "pidfile = pid\n");
+        let pidfile = directory.path().join("pid");
+        let mut command = program(flavor);
+        command.current_dir(directory.path()).args(["--daemon", "--log-output", "log"]).arg(&ini);
+        let (status, _, stderr) = run(&mut command);
+        assert_eq!(status, 0, "{stderr}");
+        let pid: i32 = until("a pid file", || text(&pidfile).trim().parse().ok());
+        wait_for(&directory.path().join("log"), "One started");
+        let ends = |file: &str| {
+            std::fs::read_link(format!("/proc/{pid}/{file}")).map(|path| path.display().to_string())
+        };
+        let mut found: Vec<String> =
+            ["fd/0", "fd/1", "fd/2"].map(|file| format!("{:?}", ends(file).ok())).into();
+        found.push(format!("pid file {:?}", text(&pidfile) == format!("{pid}\n")));
+        kill(Pid::from_raw(pid), Signal::SIGTERM).expect("it lives");
+        until("the end", || (!alive(pid)).then_some(()));
+        found.push(format!("pid file left: {}", pidfile.exists()));
+        found
+    });
+    assert_eq!(seen[0], seen[1]);
+}
