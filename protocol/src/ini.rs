@@ -20,6 +20,7 @@
 mod parse;
 mod value;
 
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -149,10 +150,15 @@ impl Ini {
     /// Adds a file that is read after this one: its new sections and keys come last, and a key that
     /// is already there keeps its value.
     pub fn merge(&mut self, later: Self) {
+        let mut places: HashMap<String, usize> =
+            self.sections.iter().enumerate().map(|(at, section)| (section.name.clone(), at)).collect();
         for section in later.sections {
-            match self.sections.iter_mut().find(|mine| mine.name == section.name) {
+            match places.get(&section.name).and_then(|at| self.sections.get_mut(*at)) {
                 Some(mine) => add_missing(&mut mine.entries, section.entries),
-                None => self.sections.push(section),
+                None => {
+                    places.insert(section.name.clone(), self.sections.len());
+                    self.sections.push(section);
+                }
             }
         }
         add_missing(&mut self.defaults, later.defaults);
@@ -164,16 +170,23 @@ impl Ini {
         let defaults = std::mem::take(&mut self.defaults);
         for section in &mut self.sections {
             let own = std::mem::take(&mut section.entries);
+            let keys: HashMap<String, usize> =
+                own.iter().enumerate().map(|(at, entry)| (entry.key.clone(), at)).collect();
+            let mut handed_down = HashSet::new();
             section.entries = defaults
                 .iter()
                 .map(|default| {
-                    own.iter()
-                        .find(|entry| entry.key == default.key)
-                        .cloned()
-                        .unwrap_or_else(|| Entry { inherited: true, ..default.clone() })
+                    match keys.get(&default.key).and_then(|at| own.get(*at).map(|own| (at, own))) {
+                        Some((at, own)) => {
+                            handed_down.insert(*at);
+                            own.clone()
+                        }
+                        None => Entry { inherited: true, ..default.clone() },
+                    }
                 })
                 .collect();
-            add_missing(&mut section.entries, own);
+            let rest = own.into_iter().enumerate().filter(|(at, _)| !handed_down.contains(at));
+            section.entries.extend(rest.map(|(_, entry)| entry));
         }
     }
 
@@ -225,11 +238,8 @@ impl Entry {
 
 /// Appends those of `more` whose key is not yet there.
 fn add_missing(entries: &mut Vec<Entry>, more: Vec<Entry>) {
-    for entry in more {
-        if !entries.iter().any(|mine| mine.key == entry.key) {
-            entries.push(entry);
-        }
-    }
+    let mut there: HashSet<String> = entries.iter().map(|entry| entry.key.clone()).collect();
+    entries.extend(more.into_iter().filter(|entry| there.insert(entry.key.clone())));
 }
 
 /// White space as Python's `str.isspace` sees it: Unicode's, and the four separators that Rust leaves out.

@@ -37,8 +37,9 @@ pub fn variables(text: &str, lookup: impl Fn(&str) -> Option<String>) -> String 
 
 /// The text before the next `$(` or `((`, and the text from there on.
 fn next_candidate(text: &str) -> Option<(&str, &str)> {
-    let at = [text.find("$("), text.find("((")].into_iter().flatten().min()?;
-    Some(text.split_at(at))
+    // One search for both, so that a text with only one of them is not read to its end each time.
+    let at = text.as_bytes().windows(2).position(|pair| matches!(pair, b"$(" | b"(("))?;
+    text.split_at_checked(at)
 }
 
 /// The key a reference names and the length of the whole reference; `None` when it is not one.

@@ -47,14 +47,15 @@ pub fn substitute<'v>(
 ) -> Result<String, Vec<TemplateProblem>> {
     let mut out = String::with_capacity(text.len());
     let mut problems = Vec::new();
+    let mut place = Walk { text, at: 0, line: 1, column: 1 };
     for (at, piece) in (Pieces { text, at: 0 }) {
         match piece {
             Piece::Text(plain) => out.push_str(plain),
             Piece::Name(name) => match lookup(name) {
                 Some(value) => out.push_str(value),
-                None => problems.push(problem(text, at, TemplateProblemKind::Unknown(name.to_owned()))),
+                None => problems.push(place.problem(at, TemplateProblemKind::Unknown(name.to_owned()))),
             },
-            Piece::Invalid => problems.push(problem(text, at, TemplateProblemKind::Invalid)),
+            Piece::Invalid => problems.push(place.problem(at, TemplateProblemKind::Invalid)),
         }
     }
     if problems.is_empty() { Ok(out) } else { Err(problems) }
@@ -85,12 +86,23 @@ pub(super) fn describe(problems: &[TemplateProblem]) -> String {
     line
 }
 
-fn problem(text: &str, at: usize, kind: TemplateProblemKind) -> TemplateProblem {
-    let before = text.get(..at).unwrap_or(text);
-    let line = before.matches('\n').count() + 1;
-    let start = before.rfind('\n').map_or(0, |newline| newline + 1);
-    let column = before.get(start..).unwrap_or_default().chars().count() + 1;
-    TemplateProblem { line, column, kind }
+/// Counts lines and columns on the way forward, so that many problems cost one reading of the text.
+struct Walk<'a> {
+    text: &'a str,
+    at: usize,
+    line: usize,
+    column: usize,
+}
+
+impl Walk<'_> {
+    fn problem(&mut self, at: usize, kind: TemplateProblemKind) -> TemplateProblem {
+        for char in self.text.get(self.at..at).unwrap_or_default().chars() {
+            (self.line, self.column) =
+                if char == '\n' { (self.line + 1, 1) } else { (self.line, self.column + 1) };
+        }
+        self.at = at;
+        TemplateProblem { line: self.line, column: self.column, kind }
+    }
 }
 
 /// Cuts a text into pieces, each with the byte offset it starts at.
