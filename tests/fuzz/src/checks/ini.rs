@@ -122,4 +122,16 @@ impl Python for Virtual {
         let named = vec![format!("{virtualenv}/src")];
         virtualenv.starts_with('/').then_some(SitePackages { directory, named, has_bin: version.is_none() })
     }
+
+    fn importable(&self, name: &str) -> Result<String, String> {
+        if name.len().is_multiple_of(2) {
+            Ok("/usr/bin/python3".to_owned())
+        } else {
+            Err(format!("no {name}"))
+        }
+    }
+
+    fn own_program(&self) -> String {
+        "/usr/bin/circusd-rs".to_owned()
+    }
 }
