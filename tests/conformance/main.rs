@@ -37,6 +37,7 @@ mod logging;
 mod numprocesses;
 mod numwatchers;
 mod options;
+mod quirks;
 mod quit;
 mod reload;
 mod reloadconfig;

@@ -155,6 +155,8 @@ pub(super) struct Watcher {
     /// SIGKILL without grace.
     pub(super) hurry: bool,
     pub(super) reload: Option<Reload>,
+    /// Somebody wants what died without `respawn` to be there again.
+    pub(super) refill: bool,
     pub(super) processes: BTreeMap<Key, Process>,
     pub(super) tickets: Vec<Ticket>,
     /// Why the last start failed, if it was more than a program that could not be executed.
@@ -182,6 +184,7 @@ impl Watcher {
             knocked: false,
             hurry: false,
             reload: None,
+            refill: false,
             processes: BTreeMap::new(),
             tickets: Vec::new(),
             trouble: None,
@@ -299,6 +302,7 @@ impl Watcher {
             self.trouble = None;
             self.tries = Tries::default();
         }
+        self.refill = self.phase == Phase::Active && !self.config.respawn;
         self.wanted = Wanted::Up;
         self.slots.clear();
     }

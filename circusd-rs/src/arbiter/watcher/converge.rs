@@ -127,6 +127,9 @@ impl Watcher {
             return self.processes.is_empty() && self.rest_on_demand(ctx);
         }
         if !self.config.respawn {
+            if self.refill {
+                return self.fill_again(ctx);
+            }
             if self.processes.is_empty() && self.config.numprocesses > 0 {
                 self.wanted = Wanted::Down;
                 return self.begin_stop(ctx);
@@ -150,6 +153,7 @@ impl Watcher {
 
     pub(super) fn begin_stop(&mut self, ctx: &mut Ctx<'_>) -> bool {
         self.cycle = false;
+        self.refill = false;
         // A restart on the way keeps nothing to reload: what comes up is new.
         self.reload = self.reload.take().filter(|_| self.wanted == Wanted::Up).map(|reload| match reload {
             Reload::Queued(Style::Restart) | Reload::Pending(Style::Restart) => {

@@ -35,7 +35,9 @@ impl Watcher {
                 gone.then(Outcome::done)
             }
             Goal::Up { before } | Goal::Reloaded { before } => match self.phase {
-                Phase::Active if self.reload.is_none() => Some(Outcome::moved(before, self.pids())),
+                Phase::Active if self.reload.is_none() && !self.refill => {
+                    Some(Outcome::moved(before, self.pids()))
+                }
                 Phase::Stopped => (self.is_down() || self.config.on_demand).then(|| self.failure(before)),
                 Phase::Starting { .. } | Phase::Active => self.in_vain(),
                 Phase::Stopping { .. } => None,
