@@ -51,6 +51,7 @@ mod stats;
 mod stats_command;
 mod status;
 mod stop;
+mod storm;
 mod streams;
 mod wire;
 
