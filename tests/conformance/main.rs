@@ -37,6 +37,7 @@ mod logging;
 mod numprocesses;
 mod numwatchers;
 mod options;
+mod plugins;
 mod quirks;
 mod quit;
 mod reload;

@@ -73,8 +73,12 @@ impl Dog {
     }
 
     fn look_after(&mut self, watcher: String, pid: Pid) {
-        tracing::info!("added new monitored pid for {watcher}:{pid}");
-        self.packs.insert(pid, Heart { watcher, heard: Instant::now() });
+        let heart = Heart { watcher, heard: Instant::now() };
+        let text = format!("added new monitored pid for {}:{pid}", heart.watcher);
+        // Its `spawn` may come after it was found.
+        if self.packs.insert(pid, heart).is_none() {
+            tracing::info!("{text}");
+        }
     }
 }
 
