@@ -304,13 +304,13 @@ fn syslog_gets_lines_and_what_cannot_be_opened_is_tried_again() {
     assert!(out.starts_with("<158>") && out.contains(" Local One["), "{out}");
     let err = message(&mut |buffer| remote.recv(buffer), ": err\0");
     assert!(err.starts_with("<11>") && err.contains(" other["), "{err}");
+    until("the complaint", || daemon.log().contains("gone/out: No such file or directory").then_some(()));
     // D65: the watcher runs, and its output comes as soon as there is a place for it.
     std::fs::create_dir(daemon.dir().join("gone")).expect("a directory");
     until("output", || {
         std::fs::read_to_string(daemon.dir().join("gone/out")).ok().filter(|text| !text.is_empty())
     });
     let log = daemon.log();
-    assert!(log.contains("gone/out: No such file or directory"), "{log}");
     assert!(
         log.contains("Failed to create watcher 'class'") && log.contains("\"my.own.Stream\" is Python code"),
         "{log}"
