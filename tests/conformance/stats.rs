@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use circus_tests::daemon::{Daemon, Flavor, run, stock};
 use circus_tests::script::{Session, agree};
-use circus_tests::wait::PATIENCE;
+use circus_tests::wait::{PATIENCE, until};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 use zeromq::{Socket, SocketRecv, SubSocket};
@@ -229,6 +229,8 @@ fn a_taken_endpoint_costs_the_figures_only() {
     let ini = FED.replace("{address}:5557", &taken.local_addr().unwrap().to_string());
     let daemon = Daemon::start(Flavor::Ours, &ini);
     let mut wire = circus_tests::wire::Wire::connect(&daemon.endpoint(), &daemon.pubsub());
-    assert_eq!(wire.call("status", &json!({"name": "one"}))["status"], "active");
+    until("one to run", || {
+        (wire.call("status", &json!({"name": "one"}))["status"] == "active").then_some(())
+    });
     assert!(daemon.log().contains("Could not bind stats_endpoint"), "{}", daemon.log());
 }
