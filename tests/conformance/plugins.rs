@@ -237,7 +237,10 @@ fn command_reloader_restarts_on_a_new_program() {
     wire.call("start", &json!({"name": "app", "waiting": true}));
     let before = pids(&mut wire, "app");
     assert_eq!(before.len(), 1);
-    let others = pids(&mut wire, "shell");
+    let others = until("the other one to run", || {
+        let pids = pids(&mut wire, "shell");
+        (!pids.is_empty()).then_some(pids)
+    });
     // The first look may come after the first writing: write until it has seen a change.
     let mut writing = 0;
     until("a restart", || {
