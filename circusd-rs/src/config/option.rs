@@ -11,6 +11,7 @@
 pub(crate) mod family;
 mod table;
 
+use circus_protocol::number::Signal;
 use std::sync::Arc;
 
 use circus_protocol::ini::{parse_float, parse_int};
@@ -191,7 +192,11 @@ pub(super) fn signal_number(text: &str) -> Option<i64> {
     let word_len = text.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(text.len());
     let (word, rest) = text.split_at(word_len);
     let name = word.to_ascii_uppercase();
-    let base = table::signal_base(name.strip_prefix("SIG").unwrap_or(&name))?;
+    // An old name that only configuration files know.
+    let base = match name.strip_prefix("SIG").unwrap_or(&name) {
+        "UNUSED" => 31,
+        _ => i64::from(Signal::from_name(&name)?.0),
+    };
     let digits = rest.strip_prefix('+').map_or("", |rest| {
         let end = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
         rest.get(..end).unwrap_or_default()
