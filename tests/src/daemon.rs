@@ -322,7 +322,19 @@ pub fn run(command: &mut Command) -> (i32, String, String) {
         .stderr(err.try_clone().expect("shared"))
         .spawn()
         .unwrap_or_else(|error| panic!("{command:?} does not start: {error}"));
-    let status = until(&format!("{command:?} to end"), || child.try_wait().expect("our child"));
+    let deadline = std::time::Instant::now() + PATIENCE;
+    let status = loop {
+        if let Some(status) = child.try_wait().expect("our child") {
+            break status;
+        }
+        if std::time::Instant::now() > deadline {
+            // It is ended here, because nobody else knows it.
+            let _ = child.kill();
+            let _ = child.wait();
+            panic!("waited {PATIENCE:?} in vain for {command:?} to end");
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    };
     let mut texts = [String::new(), String::new()];
     for (file, text) in [&mut out, &mut err].into_iter().zip(&mut texts) {
         file.rewind().expect("a file rewinds");
