@@ -1,0 +1,154 @@
+//! How the warden's processes come to be: pipes, the fork, and the report that says whether the program runs.
+//!
+//! ```text
+//!  Order::Spawn ─► pipes ─► fork ─► Starting ──report: empty──► Running
+//!                                      └──────report: stage, errno──► SpawnFailed
+//! ```
+//!
+//! It refuses to know how a process ends.
+
+use std::io;
+use std::os::fd::{OwnedFd, RawFd};
+
+use circus_protocol::number::Pid;
+use nix::fcntl::OFlag;
+use nix::unistd::pipe2;
+use tokio::net::unix::pipe;
+use tokio::sync::mpsc;
+
+use super::{Notice, Warden};
+use crate::arbiter::effect::{SpawnSpec, Stdio};
+use crate::arbiter::id::Key;
+use crate::arbiter::input::Input;
+use crate::host::child::{Child, Picture, State};
+use crate::host::spawn::plan::{Plan, words};
+use crate::host::spawn::{self, Descriptors, Forked, REPORT, raw};
+use crate::host::stream::{Attach, Feed};
+
+impl Warden {
+    pub(super) fn spawn(&mut self, key: Key, spec: &SpawnSpec) -> Result<(), String> {
+        let given = self.sockets.give(&spec.sockets)?;
+        let plan = match given.words(&spec.argv) {
+            Some(argv) => Plan::new(&SpawnSpec { argv, ..spec.clone() }),
+            None => Plan::new(spec),
+        };
+        let plan = plan.map_err(|error| error.to_string())?;
+        let (stdout, out_feed) = self.sink(spec.stdout).map_err(system)?;
+        let (stderr, err_feed) = self.sink(spec.stderr).map_err(system)?;
+        let stdin = match (given.stdin(), spec.stdin) {
+            (Some(socket), _) => Some(socket),
+            (None, Stdio::Inherit) => None,
+            (None, Stdio::Null | Stdio::Stream) => Some(&self.null),
+        };
+        let of = [stdin, self.given(spec.stdout, &stdout), self.given(spec.stderr, &stderr)];
+        let (pid, forked) = fork(&plan, of, &given.keep)?;
+        for (feed, pipe) in [(Feed::Stdout, out_feed), (Feed::Stderr, err_feed)] {
+            if let Some(pipe) = pipe {
+                self.outputs.attach(Attach { key, watcher: spec.watcher_id, feed, pid, pipe });
+            }
+        }
+        self.enter(key, pid, plan, forked);
+        Ok(())
+    }
+
+    /// As `spawn`, for the host itself.
+    pub(super) fn aid(
+        &mut self,
+        key: Key,
+        spec: &SpawnSpec,
+        pipes: &[Option<OwnedFd>; 3],
+    ) -> Result<(), String> {
+        let plan = Plan::new(spec).map_err(|error| error.to_string())?;
+        let [stdin, stdout, stderr] = pipes;
+        let (pid, forked) = fork(&plan, [stdin.as_ref(), stdout.as_ref(), stderr.as_ref()], &[])?;
+        self.enter(key, pid, plan, forked);
+        Ok(())
+    }
+
+    fn enter(&mut self, key: Key, pid: Pid, plan: Plan, forked: Forked) {
+        self.children.insert(key, Child::starting(pid, plan));
+        self.keys.insert(forked.pid, key);
+        tokio::spawn(watch(key, forked.report, forked.pidfd, self.notices.clone()));
+    }
+
+    #[expect(clippy::unused_self, reason = "reads better beside `given`")]
+    fn sink(&self, stdio: Stdio) -> io::Result<(Option<OwnedFd>, Option<OwnedFd>)> {
+        match stdio {
+            Stdio::Null | Stdio::Inherit => Ok((None, None)),
+            Stdio::Stream => {
+                let (ours, theirs) = pipe2(OFlag::O_CLOEXEC)?;
+                Ok((Some(theirs), Some(ours)))
+            }
+        }
+    }
+
+    fn given<'a>(&'a self, stdio: Stdio, pipe: &'a Option<OwnedFd>) -> Option<&'a OwnedFd> {
+        match stdio {
+            Stdio::Null => Some(&self.null),
+            Stdio::Inherit => None,
+            Stdio::Stream => pipe.as_ref(),
+        }
+    }
+
+    pub(super) fn started(&mut self, key: Key, report: &[u8]) {
+        let Some(child) = self.children.get_mut(&key) else { return };
+        let State::Starting { plan, waiting } = std::mem::replace(&mut child.state, State::Running) else {
+            return;
+        };
+        let pid = child.pid;
+        if let Some(error) = spawn::failure(&plan, report) {
+            raw::await_exit(pid.get());
+            self.forget(key, pid.get());
+            self.tell(key, Input::SpawnFailed { key, error });
+            return;
+        }
+        let mut picture = Picture::default();
+        for (signal, reach) in waiting {
+            if let Err(refusal) = child.signal(signal, reach, &mut picture) {
+                tracing::warn!(pid = pid.get(), signal = signal.0, %refusal, "signal refused");
+            }
+        }
+        picture.settle();
+        self.tell(key, Input::Spawned { key, pid });
+        // Its end may have been seen before its start was.
+        self.reap(key);
+    }
+}
+
+fn fork(plan: &Plan, of: [Option<&OwnedFd>; 3], keep: &[RawFd]) -> Result<(Pid, Forked), String> {
+    let forked = spawn::fork(plan, &Descriptors { of, keep }).map_err(system)?;
+    let pid = Pid::new(forked.pid).ok_or("the kernel gave a process number below 1")?;
+    Ok((pid, forked))
+}
+
+fn system(error: io::Error) -> String {
+    match error.raw_os_error() {
+        Some(errno) => format!("{}: fork", words(errno)),
+        None => error.to_string(),
+    }
+}
+
+/// Tell when the program runs, and when it has ended. Where the kernel has no pidfd, SIGCHLD tells.
+async fn watch(key: Key, report: OwnedFd, pidfd: Option<OwnedFd>, notices: mpsc::Sender<Notice>) {
+    let report = read_report(report).await;
+    if notices.send(Notice::Started(key, report)).await.is_err() {
+        return;
+    }
+    let Some(pidfd) = pidfd.and_then(|fd| raw::watched(fd).ok()) else { return };
+    if pidfd.readable().await.is_ok() {
+        let _the_warden_left = notices.send(Notice::Ended(key)).await;
+    }
+}
+
+async fn read_report(pipe: OwnedFd) -> Vec<u8> {
+    let Ok(pipe) = pipe::Receiver::from_owned_fd(pipe) else { return Vec::new() };
+    let mut buffer = [0; REPORT];
+    while pipe.readable().await.is_ok() {
+        match pipe.try_read(&mut buffer) {
+            Ok(length) => return buffer.get(..length).unwrap_or_default().to_vec(),
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+            Err(_) => break,
+        }
+    }
+    Vec::new()
+}
