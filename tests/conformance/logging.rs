@@ -3,12 +3,10 @@
 use std::net::{TcpListener, UdpSocket};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
-use circus_tests::daemon::{Flavor, alive, built, fresh_address, run, stock};
-use circus_tests::wait::until;
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use circus_tests::daemon::{Flavor, built, fresh_address, run, stock};
+use circus_tests::ending::{Background, ask_to_end, kill_family};
+use circus_tests::wait::{PATIENCE, until};
 
 fn program(flavor: Flavor) -> Command {
     Command::new(match flavor {
@@ -18,38 +16,37 @@ fn program(flavor: Flavor) -> Command {
 }
 
 /// A daemon with arguments of its own; ended by pid.
-struct Started(Child);
+struct Started {
+    child: Child,
+    flavor: Flavor,
+}
 
 impl Started {
     fn new(flavor: Flavor, directory: &Path, arguments: &[&str]) -> Self {
         let ini = write_ini(directory, "");
         let mut command = program(flavor);
         command.args(arguments).arg(ini).current_dir(directory);
-        Self(
-            command
-                .stdin(Stdio::null())
-                .stdout(Stdio::null())
-                .stderr(Stdio::null())
-                .spawn()
-                .expect("it starts"),
-        )
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        Self { child: command.spawn().expect("it starts"), flavor }
     }
 
-    fn signal(&self, signal: Signal) {
-        kill(Pid::from_raw(i32::try_from(self.0.id()).expect("a pid")), signal).expect("it lives");
+    fn pid(&self) -> i32 {
+        i32::try_from(self.child.id()).expect("a pid")
     }
 
     fn end(mut self) -> i32 {
-        self.signal(Signal::SIGTERM);
-        until("the end", || self.0.try_wait().expect("our child")).code().unwrap_or(-1)
+        let pid = self.pid();
+        let ended = || self.child.try_wait().expect("our child");
+        let status = ask_to_end(pid, self.flavor, PATIENCE, ended).expect("an end");
+        status.code().unwrap_or(-1)
     }
 }
 
 impl Drop for Started {
     fn drop(&mut self) {
-        if self.0.try_wait().is_ok_and(|ended| ended.is_none()) {
-            let _gone = self.0.kill();
-            let _reaped = self.0.wait();
+        if self.child.try_wait().is_ok_and(|ended| ended.is_none()) {
+            kill_family(self.pid());
+            let _reaped = self.child.wait();
         }
     }
 }
@@ -153,7 +150,7 @@ fn syslog_gets_the_log() {
     for flavor in [Flavor::Stock, Flavor::Ours] {
         let directory = tempfile::tempdir().expect("a directory");
         let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
-        socket.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
+        socket.set_read_timeout(Some(PATIENCE)).expect("a timeout");
         let output = format!("syslog://{}?local3", socket.local_addr().expect("an address"));
         let daemon = Started::new(flavor, directory.path(), &["--log-output", &output]);
         let mut buffer = [0; 2048];
@@ -162,10 +159,7 @@ fn syslog_gets_the_log() {
             let line = String::from_utf8_lossy(&buffer[..len]).into_owned();
             line.ends_with("[INFO] One started\0").then_some(line)
         });
-        assert!(
-            line.starts_with("<158>") && line.contains(&format!(" circus[{}] ", daemon.0.id())),
-            "{line}"
-        );
+        assert!(line.starts_with("<158>") && line.contains(&format!(" circus[{}] ", daemon.pid())), "{line}");
         assert_eq!(daemon.end(), 0);
     }
 }
@@ -221,6 +215,7 @@ fn the_background_is_left_alone_with_a_pid_file() {
         let (status, _, stderr) = run(&mut command);
         assert_eq!(status, 0, "{stderr}");
         let pid: i32 = until("a pid file", || text(&pidfile).trim().parse().ok());
+        let daemon = Background::new(pid, flavor);
         wait_for(&directory.path().join("log"), "One started");
         let ends = |file: &str| {
             std::fs::read_link(format!("/proc/{pid}/{file}")).map(|path| path.display().to_string())
@@ -228,8 +223,7 @@ fn the_background_is_left_alone_with_a_pid_file() {
         let mut found: Vec<String> =
             ["fd/0", "fd/1", "fd/2"].map(|file| format!("{:?}", ends(file).ok())).into();
         found.push(format!("pid file {:?}", text(&pidfile) == format!("{pid}\n")));
-        kill(Pid::from_raw(pid), Signal::SIGTERM).expect("it lives");
-        until("the end", || (!alive(pid)).then_some(()));
+        daemon.end();
         found.push(format!("pid file left: {}", pidfile.exists()));
         found
     });

@@ -57,11 +57,13 @@ mod streams;
 mod wire;
 
 /// Three watchers: one with two processes, one that does not start by itself, one with blanks in its
-/// name. The check comes often so that stock notices deaths within the test's patience.
-const THREE: &str = "\
-[circus]
-check_delay = 0.5
-
+/// name; the check comes as often as given.
+macro_rules! three {
+    ($check_delay:literal) => {
+        concat!(
+            "[circus]\ncheck_delay = ",
+            $check_delay,
+            "
 [watcher:One]
 cmd = sleep 1000
 numprocesses = 2
@@ -76,28 +78,16 @@ cmd = sleep 3000
 autostart = False
 numprocesses = 2
 hello = world
-";
+"
+        )
+    };
+}
 
-/// The same where stock never checks: nothing interferes with the script, no death is noticed.
-const CALM: &str = "\
-[circus]
-check_delay = 600
+/// Where stock's check comes often, so that it notices deaths within the test's patience.
+const THREE: &str = three!("0.5");
 
-[watcher:One]
-cmd = sleep 1000
-numprocesses = 2
-graceful_timeout = 5
-
-[watcher:Two Words]
-cmd = sleep
-args = 2000
-
-[watcher:three]
-cmd = sleep 3000
-autostart = False
-numprocesses = 2
-hello = world
-";
+/// Where stock never checks: nothing interferes with the script, no death is noticed.
+const CALM: &str = three!("600");
 
 /// Whether the process ignores, blocks or catches SIGTERM already; before that it would die of it.
 fn minds_term(pid: i64) -> bool {

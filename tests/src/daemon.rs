@@ -3,12 +3,17 @@
 use std::io::{Read, Seek};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+pub use crate::address::{fresh_address, fresh_block};
+pub use crate::ending::{alive, descendants};
+use crate::ending::{ask_to_end, kill_family};
 use crate::wait::{PATIENCE, until};
+
+/// How long a dropped daemon may take to end by itself.
+const FAREWELL: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// Which daemon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,28 +62,6 @@ pub fn built(program: &str) -> PathBuf {
     let path = dir.join(program);
     assert!(path.exists(), "{} is missing; run `cargo build --workspace --bins` first", path.display());
     path
-}
-
-/// An address in 127.0.0.0/8 that no other daemon of this run uses, so that ports need no luck.
-#[must_use]
-pub fn fresh_address() -> String {
-    static NEXT: AtomicU32 = AtomicU32::new(1);
-    let n = NEXT.fetch_add(1, Ordering::Relaxed);
-    format!("{}.{}", network(), n % 128)
-}
-
-/// Neighbouring addresses, for a cluster.
-#[must_use]
-pub fn fresh_block(count: u32) -> Vec<String> {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    let first = NEXT.fetch_add(count, Ordering::Relaxed);
-    (first..first + count).map(|n| format!("{}.{}", network(), 128 + n % 120)).collect()
-}
-
-/// A part of loopback for this process.
-fn network() -> String {
-    let pid = std::process::id();
-    format!("127.{}.{}", 16 + pid % 200, (pid / 200) % 250 + 1)
 }
 
 impl Daemon {
@@ -218,12 +201,8 @@ impl Daemon {
 
     /// Kills the daemon as a power cut would, and what it supervised.
     pub fn crash(&mut self) {
-        let family = descendants(self.pid());
-        let _ = kill(Pid::from_raw(self.pid()), Signal::SIGKILL);
+        kill_family(self.pid());
         let _ = self.child.wait();
-        for pid in family {
-            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
-        }
     }
 }
 
@@ -232,21 +211,11 @@ impl Drop for Daemon {
         if self.child.try_wait().ok().flatten().is_some() {
             return;
         }
-        let family = descendants(self.pid());
-        let deadline = std::time::Instant::now() + PATIENCE / 4;
-        for turn in 0.. {
-            // Stock forgets a signal that comes while it is busy.
-            if turn == 0 || turn % 50 == 0 && self.flavor == Flavor::Stock {
-                let _ = kill(Pid::from_raw(self.pid()), Signal::SIGTERM);
-            }
-            if self.child.try_wait().ok().flatten().is_some() {
-                break;
-            }
-            if std::time::Instant::now() > deadline {
-                self.crash();
-                break;
-            }
-            std::thread::sleep(std::time::Duration::from_millis(10));
+        let pid = self.pid();
+        let family = descendants(pid);
+        let ended = || self.child.try_wait().ok().flatten();
+        if ask_to_end(pid, self.flavor, FAREWELL, ended).is_none() {
+            self.crash();
         }
         // What was its child when it lived and is still the same process is ours to end.
         for pid in family {
@@ -278,37 +247,6 @@ fn write_below(dir: &Path, name: &str, text: &str) {
     if !name.ends_with('/') {
         std::fs::write(&path, text).expect("a file is written");
     }
-}
-
-/// All processes below `pid` now, from /proc.
-#[must_use]
-pub fn descendants(pid: i32) -> Vec<i32> {
-    let mut parents = Vec::new();
-    for entry in std::fs::read_dir("/proc").expect("/proc").flatten() {
-        let Ok(child) = entry.file_name().to_string_lossy().parse::<i32>() else { continue };
-        if let Some(parent) = parent_of(child) {
-            parents.push((child, parent));
-        }
-    }
-    let mut found = vec![pid];
-    let mut next = 0;
-    while let Some(parent) = found.get(next).copied() {
-        found.extend(parents.iter().filter(|(_, p)| *p == parent).map(|(child, _)| *child));
-        next += 1;
-    }
-    found.split_off(1)
-}
-
-fn parent_of(pid: i32) -> Option<i32> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()
-}
-
-/// Whether a process exists and is no zombie.
-#[must_use]
-pub fn alive(pid: i32) -> bool {
-    std::fs::read_to_string(format!("/proc/{pid}/stat"))
-        .is_ok_and(|stat| stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z')))
 }
 
 /// Runs a program to its end within the patience and gives status, stdout and stderr.

@@ -11,7 +11,9 @@
     reason = "a test that cannot go on must say so and end"
 )]
 
+pub mod address;
 pub mod daemon;
+pub mod ending;
 pub mod normal;
 pub mod pty;
 pub mod script;

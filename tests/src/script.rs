@@ -13,6 +13,9 @@ use crate::wire::Wire;
 /// How often stock is asked when the transcripts differ.
 const STOCK_RUNS: usize = 3;
 
+/// How long a question that is answered at once is left alone before another one follows it.
+const SILENCE: Duration = Duration::from_millis(200);
+
 /// One line of a transcript; lines with a tag may differ, if the tag is a listed difference.
 #[derive(Debug, Clone, PartialEq)]
 struct Line {
@@ -121,7 +124,7 @@ impl Session {
         for turn in 0..100 {
             let later = serde_json::json!({"id": format!("{LATER} {turn}"), "command": "numwatchers"});
             self.wire.send(later.to_string().as_bytes());
-            while let Some(reply) = self.wire.reply_within(PATIENCE / 100) {
+            while let Some(reply) = self.wire.reply_within(SILENCE) {
                 match reply.get("id").and_then(Value::as_str) {
                     Some(id) if id == format!("{LATER} {turn}") => return answer,
                     Some(id) if id.starts_with(LATER) => {}

@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-/// Longest wait for anything that should happen; generous, because test machines are busy.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+/// Longest wait for anything that should happen. Only a failure takes that long, so it is generous:
+/// test machines are busy.
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Polls until `condition` gives something, or panics naming what was waited for.
 pub fn until<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {

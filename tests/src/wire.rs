@@ -164,15 +164,19 @@ impl Wire {
     /// Proves that the subscription has arrived, by adding and removing a watcher until an event
     /// comes; there is no other answer to a subscription.
     pub fn wait_for_events(&mut self) {
-        for _ in 0..100 {
-            self.ask("add", &json!({"name": PROBE, "cmd": "true"}));
-            self.ask("rm", &json!({"name": PROBE, "waiting": true}));
+        let deadline = std::time::Instant::now() + PATIENCE;
+        loop {
+            let added = self.ask("add", &json!({"name": PROBE, "cmd": "true"}));
+            let removed = self.ask("rm", &json!({"name": PROBE, "waiting": true}));
             while let Some((topic, _)) = self.next_event(Duration::from_millis(100)) {
                 if topic.starts_with(PROBE_TOPIC) {
                     return;
                 }
             }
+            assert!(
+                std::time::Instant::now() < deadline,
+                "the subscription never arrived; a watcher was added: {added}, and removed: {removed}"
+            );
         }
-        panic!("the subscription never arrived");
     }
 }
