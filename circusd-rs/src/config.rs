@@ -10,6 +10,7 @@ pub mod facility;
 pub mod option;
 pub mod pattern;
 pub mod plugin;
+pub mod policy;
 pub mod resolve;
 pub mod socket;
 
@@ -171,6 +172,8 @@ pub struct WatcherConfig {
     pub stderr_stream: Option<StreamConfig>,
     /// Hook name to `path` or `path,bool`.
     pub hooks: BTreeMap<String, HookConfig>,
+    /// What follows a death, beyond `respawn` (ours).
+    pub policy: policy::Policy,
     /// Unknown keys of the section, visible in `options`.
     pub custom: BTreeMap<String, Value>,
     /// Came from a file (then `options` shows other nulls than after `add`).
@@ -216,6 +219,7 @@ impl WatcherConfig {
             stdout_stream: None,
             stderr_stream: None,
             hooks: BTreeMap::new(),
+            policy: policy::Policy::default(),
             custom: BTreeMap::new(),
             from_file: false,
         }
@@ -241,6 +245,12 @@ impl fmt::Display for Account {
 }
 
 impl WatcherConfig {
+    /// Whether a death can be followed by a start.
+    #[must_use]
+    pub fn respawns(&self) -> bool {
+        self.policy.restart.map_or(self.respawn, |restart| restart != policy::Restart::Never)
+    }
+
     /// Its hooks that are Python functions.
     pub fn python_hooks(&self) -> impl Iterator<Item = (&String, &HookConfig)> {
         self.hooks.iter().filter(|(_, hook)| !hook.path.starts_with(HookConfig::PROGRAM))

@@ -170,8 +170,14 @@ impl Arbiter {
             Change::Resize(config) => {
                 if let Some(id) = self.names.get(config.name.key()).copied() {
                     self.with(id, work, |watcher, _| {
-                        watcher.wish_count(config.numprocesses);
-                        watcher.definition = Some(config);
+                        let before = watcher.definition.replace(config.clone());
+                        let before = before.unwrap_or_else(|| watcher.config.clone());
+                        if before.numprocesses != config.numprocesses {
+                            watcher.wish_count(config.numprocesses);
+                        }
+                        if before.policy != config.policy {
+                            watcher.wish_policy(config.policy);
+                        }
                     });
                     self.wait(op, id, Goal::Settled, work);
                 }

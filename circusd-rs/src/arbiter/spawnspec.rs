@@ -131,8 +131,7 @@ fn variable(config: &WatcherConfig, wid: Wid, key: &str) -> Option<String> {
     if key == "use_fds" {
         return Some(words::text(&Value::Bool(config.use_sockets)));
     }
-    let row = option::row(key).filter(|row| row.shown)?;
-    Some(words::text(&(row.show)(config)))
+    option::row(key).and_then(|row| row.visible(config)).as_ref().map(words::text)
 }
 
 #[cfg(test)]

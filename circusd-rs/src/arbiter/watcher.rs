@@ -39,6 +39,7 @@ use crate::arbiter::process::{Process, State, Why};
 use crate::arbiter::sockets::Bound;
 use crate::arbiter::time::{Moment, Now};
 use crate::config::option::{self, Trigger};
+use crate::config::policy::Policy;
 use crate::config::{Global, WatcherConfig};
 
 /// What circus prints as status, with what is only known in it.
@@ -372,6 +373,14 @@ impl Watcher {
         self.config.numprocesses = count;
         self.trouble = None;
         self.tries = Tries::default();
+    }
+
+    /// Other rules for what follows a death: whoever rests by the old ones is tried again now.
+    pub(super) fn wish_policy(&mut self, policy: Policy) {
+        self.config.policy = policy;
+        self.trouble = None;
+        self.tries = Tries::default();
+        self.slots.clear();
     }
 
     /// `set` of one option; the processes follow when all are applied.

@@ -16,7 +16,7 @@ const VOLATILE: [&str; 4] = ["__CF_USER_TEXT_ENCODING", "PS1", "COMP_WORDBREAKS"
 pub enum Change {
     /// It is not in the file: stop and remove.
     Remove(WatcherConfig),
-    /// Only the number of processes differs: apply it live.
+    /// Only the number of processes or the restart policy differs: apply it live.
     Resize(WatcherConfig),
     /// Anything else differs: stop, rebuild, start if `autostart`.
     Replace(WatcherConfig),
@@ -44,7 +44,7 @@ pub fn watchers<'a>(
         match built.iter().find(|old| old.name == wanted.name) {
             None => rebuilds.push(Change::Add(wanted.clone())),
             Some(old) if same(old, wanted) => {}
-            Some(old) if same(&resized(old, wanted.numprocesses), wanted) => {
+            Some(old) if same(&resized(old, wanted), wanted) => {
                 resizes.push(Change::Resize(wanted.clone()));
             }
             Some(_) => rebuilds.push(Change::Replace(wanted.clone())),
@@ -88,8 +88,8 @@ pub fn sockets<'a>(
     changes
 }
 
-fn resized(config: &WatcherConfig, numprocesses: u32) -> WatcherConfig {
-    WatcherConfig { numprocesses, ..config.clone() }
+fn resized(config: &WatcherConfig, wanted: &WatcherConfig) -> WatcherConfig {
+    WatcherConfig { numprocesses: wanted.numprocesses, policy: wanted.policy.clone(), ..config.clone() }
 }
 
 /// Equal in everything that matters, the spelling of the name included.
@@ -179,6 +179,16 @@ mod tests {
         let old = [watcher("a", "x", 1), watcher("b", "x", 1), watcher("c", "x", 2), watcher("d", "x", 1)];
         let new = [watcher("b", "z", 1), watcher("c", "x", 3), watcher("d", "x", 1), watcher("e", "x", 1)];
         assert_eq!(told(&old, &new), ["remove a", "resize c 3", "replace b", "add e"]);
+    }
+
+    #[test]
+    fn another_restart_policy_needs_no_restart() {
+        let old = watcher("a", "x", 1);
+        let mut new = old.clone();
+        new.policy.start_limit = Some(3);
+        assert_eq!(told(&[old.clone()], &[new.clone()]), ["resize a 1"]);
+        new.respawn = false;
+        assert_eq!(told(&[old], &[new]), ["replace a"]);
     }
 
     #[test]

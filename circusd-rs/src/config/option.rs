@@ -49,6 +49,17 @@ pub enum Trigger {
     Reload,
 }
 
+/// Whether clients see an option.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shown {
+    /// circus shows it.
+    Always,
+    /// circus does not know it: it is there when it was given, as circus shows a key it does not know.
+    WhenGiven,
+    /// circus hides it.
+    Never,
+}
+
 /// One option.
 #[derive(Debug)]
 pub struct OptionRow {
@@ -59,13 +70,25 @@ pub struct OptionRow {
     /// Whether an ini file may give it; the rest is for clients only.
     pub in_file: bool,
     /// Whether `options` and `get` show it.
-    pub shown: bool,
+    pub shown: Shown,
     /// Whether `set` and `add` take it, and what `set` sets off.
     pub set: Option<Trigger>,
     /// The value as `options` prints it.
     pub show: fn(&WatcherConfig) -> Value,
     /// Stores a value, or says what is wrong with it.
     pub store: fn(&mut WatcherConfig, &Value) -> Result<(), String>,
+}
+
+impl OptionRow {
+    /// The value for clients, if they see it.
+    #[must_use]
+    pub fn visible(&self, config: &WatcherConfig) -> Option<Value> {
+        match self.shown {
+            Shown::Always => Some((self.show)(config)),
+            Shown::WhenGiven => Some((self.show)(config)).filter(|value| !value.is_null()),
+            Shown::Never => None,
+        }
+    }
 }
 
 /// The row of an option.
@@ -78,7 +101,7 @@ pub fn row(key: &str) -> Option<&'static OptionRow> {
 #[must_use]
 pub fn show_all(config: &WatcherConfig) -> Map<String, Value> {
     let mut shown: Vec<(&str, Value)> =
-        TABLE.iter().filter(|row| row.shown).map(|row| (row.key, (row.show)(config))).collect();
+        TABLE.iter().filter_map(|row| row.visible(config).map(|value| (row.key, value))).collect();
     shown.extend(config.custom.iter().map(|(key, value)| (key.as_str(), value.clone())));
     shown.sort_by_key(|(key, _)| *key);
     shown.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
@@ -87,10 +110,7 @@ pub fn show_all(config: &WatcherConfig) -> Map<String, Value> {
 /// What `get` answers for one key; `None` when there is no such option.
 #[must_use]
 pub fn show(config: &WatcherConfig, key: &str) -> Option<Value> {
-    match row(key).filter(|row| row.shown) {
-        Some(row) => Some((row.show)(config)),
-        None => config.custom.get(key).cloned(),
-    }
+    row(key).and_then(|row| row.visible(config)).or_else(|| config.custom.get(key).cloned())
 }
 
 /// Applies one option of `set`.
@@ -185,7 +205,7 @@ pub fn from_text(kind: Kind, text: &str) -> Result<Value, String> {
 }
 
 /// The number of a signal given by number or name, any case, with or without `SIG`, with an offset.
-pub(super) fn signal_number(text: &str) -> Option<i64> {
+pub(in crate::config) fn signal_number(text: &str) -> Option<i64> {
     if let Some(number) = parse_int(text) {
         return Some(number);
     }

@@ -54,6 +54,8 @@ pub enum Check {
     Hook,
     /// An integer or null, for a limit that exists.
     Limit,
+    /// Anything: circus does not know the option, and the daemon that does checks it.
+    Extension,
 }
 
 /// What Python says when `add` brings `cmd` or `args` as an option too.
@@ -90,7 +92,7 @@ const fn row(key: &'static str, check: Check, set: Outcome, add: Outcome) -> Row
 /// Every option that `set` and `add` take; anything else is an unknown key.
 pub const OPTIONS: &[Row] = {
     use Check::{
-        Account, Boolean, Environment, Hook, Hooks, Integer, Limit, Number, OptionalText, Stream,
+        Account, Boolean, Environment, Extension, Hook, Hooks, Integer, Limit, Number, OptionalText, Stream,
         StreamSetting, Text, Truth, Words,
     };
     use Outcome::{Applied, Custom, Ignored};
@@ -125,6 +127,14 @@ pub const OPTIONS: &[Row] = {
         row("stderr_stream.", StreamSetting, Applied, Custom),
         row("hooks.", Hook, Applied, Custom),
         row("rlimit_", Limit, Ignored, Applied),
+        row("restart", Extension, Applied, Applied),
+        row("expected_exit_codes", Extension, Applied, Applied),
+        row("success_after", Extension, Applied, Applied),
+        row("backoff", Extension, Applied, Applied),
+        row("backoff_max", Extension, Applied, Applied),
+        row("backoff_jitter", Extension, Applied, Applied),
+        row("start_limit", Extension, Applied, Applied),
+        row("start_limit_window", Extension, Applied, Applied),
     ]
 };
 
@@ -220,6 +230,7 @@ pub fn check(key: &str, value: &Value) -> Result<(), Refusal> {
         | Check::OptionalText
         | Check::Words
         | Check::StreamSetting
+        | Check::Extension
         | Check::Hook => Ok(()),
     }
 }
@@ -294,6 +305,7 @@ fn accept(key: &str, value: &Value, via: Via) -> Result<Value, Refusal> {
         | Check::Environment
         | Check::Stream
         | Check::StreamSetting
+        | Check::Extension
         | Check::Hook => Ok(value.clone()),
     }
 }

@@ -1,13 +1,16 @@
 //! The rows of the option table, and nothing else; [`super`] says what they mean.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
+use circus_protocol::ini::{parse_float, parse_int};
 use circus_protocol::number::Signal;
 use serde_json::Value;
 
 use super::Kind::{Boolean, Integer, IntegerOrText, Number, Signal as SignalKind, Text};
 use super::Trigger::{Manage, Reload};
-use super::{Kind, OptionRow, Trigger};
+use super::{Kind, OptionRow, Shown, Trigger};
+use crate::config::policy::{ExitCodes, LONGEST, LOWEST_CEILING, MOST_STARTS, Restart, SHORTEST_PAUSE};
 use crate::config::{Account, StreamConfig, WatcherConfig};
 
 type Show = fn(&WatcherConfig) -> Value;
@@ -25,6 +28,24 @@ pub static TABLE: &[OptionRow] = &[
             w.args = v.clone();
             Ok(())
         },
+    ),
+    ours(
+        "backoff",
+        Number,
+        |w| span(w.policy.backoff),
+        |w, v| put(&mut w.policy.backoff, pause(v, SHORTEST_PAUSE)),
+    ),
+    ours(
+        "backoff_jitter",
+        Number,
+        |w| w.policy.backoff_jitter.into(),
+        |w, v| put(&mut w.policy.backoff_jitter, share(v)),
+    ),
+    ours(
+        "backoff_max",
+        Number,
+        |w| span(w.policy.backoff_max),
+        |w, v| put(&mut w.policy.backoff_max, pause(v, LOWEST_CEILING)),
     ),
     file("autostart", Boolean, |w| w.autostart.into(), |w, v| put(&mut w.autostart, boolean(v))),
     both(
@@ -54,6 +75,12 @@ pub static TABLE: &[OptionRow] = &[
     client("env", Some(Reload), show_env, store_env),
     // Read and ignored, as circus does.
     both("executable", Text, None, |_| Value::Null, |_, _| Ok(())),
+    ours(
+        "expected_exit_codes",
+        Text,
+        |w| w.policy.expected.as_ref().map(ToString::to_string).into(),
+        |w, v| put(&mut w.policy.expected, given(v, ExitCodes::from_value)),
+    ),
     both(
         "gid",
         IntegerOrText,
@@ -93,6 +120,12 @@ pub static TABLE: &[OptionRow] = &[
     both("on_demand", Boolean, None, |w| w.on_demand.into(), |w, v| put(&mut w.on_demand, boolean(v))),
     both("priority", Integer, None, |w| w.priority.into(), |w, v| put(&mut w.priority, integer(v))),
     both("respawn", Boolean, Some(Manage), |w| w.respawn.into(), |w, v| put(&mut w.respawn, boolean(v))),
+    ours(
+        "restart",
+        Text,
+        |w| w.policy.restart.map(Restart::name).into(),
+        |w, v| put(&mut w.policy.restart, given(v, |v| text(v).and_then(|word| Restart::parse(&word)))),
+    ),
     both("send_hup", Boolean, Some(Manage), |w| w.send_hup.into(), |w, v| put(&mut w.send_hup, boolean(v))),
     both("shell", Boolean, Some(Reload), |w| w.shell.into(), |w, v| put(&mut w.shell, boolean(v))),
     both(
@@ -108,6 +141,18 @@ pub static TABLE: &[OptionRow] = &[
         Some(Manage),
         |w| w.singleton.into(),
         |w, v| put(&mut w.singleton, boolean(v)),
+    ),
+    ours(
+        "start_limit",
+        Integer,
+        |w| w.policy.start_limit.into(),
+        |w, v| put(&mut w.policy.start_limit, given(v, starts)),
+    ),
+    ours(
+        "start_limit_window",
+        Number,
+        |w| span(w.policy.start_limit_window),
+        |w, v| put(&mut w.policy.start_limit_window, pause(v, LOWEST_CEILING)),
     ),
     client("stderr_stream_conf", None, |w| show_stream(w, w.stderr_stream.as_ref()), |_, _| Ok(())),
     file(
@@ -131,6 +176,12 @@ pub static TABLE: &[OptionRow] = &[
         |w| w.stop_signal.0.into(),
         |w, v| put(&mut w.stop_signal, signal(v)),
     ),
+    ours(
+        "success_after",
+        Number,
+        |w| span(w.policy.success_after),
+        |w, v| put(&mut w.policy.success_after, pause(v, 0.0)),
+    ),
     both(
         "uid",
         IntegerOrText,
@@ -151,17 +202,22 @@ pub static TABLE: &[OptionRow] = &[
 
 /// A row for files and for `options`.
 const fn both(key: &'static str, kind: Kind, set: Option<Trigger>, show: Show, store: Store) -> OptionRow {
-    OptionRow { key, kind, in_file: true, shown: true, set, show, store }
+    OptionRow { key, kind, in_file: true, shown: Shown::Always, set, show, store }
 }
 
 /// A row for files only.
 const fn file(key: &'static str, kind: Kind, show: Show, store: Store) -> OptionRow {
-    OptionRow { key, kind, in_file: true, shown: false, set: None, show, store }
+    OptionRow { key, kind, in_file: true, shown: Shown::Never, set: None, show, store }
 }
 
 /// A row for `options` that a file spells otherwise.
 const fn client(key: &'static str, set: Option<Trigger>, show: Show, store: Store) -> OptionRow {
-    OptionRow { key, kind: Text, in_file: false, shown: true, set, show, store }
+    OptionRow { key, kind: Text, in_file: false, shown: Shown::Always, set, show, store }
+}
+
+/// A row that circus does not know: shown when it was given, and null takes it back.
+const fn ours(key: &'static str, kind: Kind, show: Show, store: Store) -> OptionRow {
+    OptionRow { key, kind, in_file: true, shown: Shown::WhenGiven, set: Some(Manage), show, store }
 }
 
 fn put<T>(field: &mut T, value: Result<T, String>) -> Result<(), String> {
@@ -198,6 +254,48 @@ fn count(value: &Value) -> Result<u32, String> {
         Ok(wanted) if wanted <= MAX_PROCESSES => Ok(wanted),
         _ => Err(format!("{wanted} processes are more than the {MAX_PROCESSES} that one watcher may have")),
     }
+}
+
+/// Null and an empty text take an option back.
+fn given<T>(value: &Value, read: impl Fn(&Value) -> Result<T, String>) -> Result<Option<T>, String> {
+    match value {
+        Value::Null => Ok(None),
+        Value::String(text) if text.trim().is_empty() => Ok(None),
+        _ => read(value).map(Some),
+    }
+}
+
+/// Seconds, not fewer than these; clients that do not know the option send text.
+fn pause(value: &Value, least: f64) -> Result<Option<Duration>, String> {
+    let seconds = given(value, |value| between(value, least, LONGEST, " seconds"))?;
+    Ok(seconds.map(Duration::from_secs_f64))
+}
+
+fn share(value: &Value) -> Result<Option<f64>, String> {
+    given(value, |value| between(value, 0.0, 1.0, ""))
+}
+
+fn between(value: &Value, least: f64, most: f64, unit: &str) -> Result<f64, String> {
+    let number = match value {
+        Value::String(text) => parse_float(text).ok_or_else(|| format!("{text:?} is not a number"))?,
+        _ => number(value)?,
+    };
+    let fits = (least..=most).contains(&number);
+    if fits { Ok(number) } else { Err(format!("{number} is not between {least} and {most}{unit}")) }
+}
+
+/// 0 is no limit.
+fn starts(value: &Value) -> Result<u32, String> {
+    let number = match value {
+        Value::String(text) => parse_int(text).ok_or_else(|| format!("{text:?} is not a whole number"))?,
+        _ => integer(value)?,
+    };
+    let fits = u32::try_from(number).ok().filter(|number| *number <= MOST_STARTS);
+    fits.ok_or_else(|| format!("{number} is not between 0 and {MOST_STARTS}"))
+}
+
+fn span(duration: Option<Duration>) -> Value {
+    duration.map(|duration| duration.as_secs_f64()).into()
 }
 
 fn text(value: &Value) -> Result<String, String> {

@@ -119,3 +119,51 @@ fn a_program_as_hook_may_have_commas() {
     assert_eq!(hook("pkg.f, yes"), Ok(("pkg.f".to_owned(), true)));
     assert_eq!(hook("pkg.f, a, yes"), Err("\"a, yes\" is not a boolean".to_owned()));
 }
+
+#[test]
+fn options_that_circus_does_not_know_are_there_when_given() {
+    let mut config = watcher();
+    assert_eq!(show(&config, "backoff"), None);
+    let given = [
+        ("restart", json!("on-failure"), json!("on-failure")),
+        ("expected_exit_codes", json!([0, "term"]), json!("0,SIGTERM")),
+        ("success_after", json!(5), json!(5.0)),
+        ("backoff", json!("0.5"), json!(0.5)),
+        ("backoff_max", json!(60), json!(60.0)),
+        ("backoff_jitter", json!(0.25), json!(0.25)),
+        ("start_limit", json!("4"), json!(4)),
+        ("start_limit_window", json!(30), json!(30.0)),
+    ];
+    for (key, value, shown) in &given {
+        assert_eq!(set(&mut config, key, value), Ok(Trigger::Manage), "{key}");
+        assert_eq!(show(&config, key).as_ref(), Some(shown), "{key}");
+        assert_eq!(show_all(&config).get(*key), Some(shown), "{key}");
+    }
+    for (key, _, _) in &given {
+        assert_eq!(set(&mut config, key, &Value::Null), Ok(Trigger::Manage), "{key}");
+    }
+    assert_eq!(config, watcher());
+}
+
+#[test]
+fn a_bad_policy_is_refused_with_its_value() {
+    let mut config = watcher();
+    let mut check = |key: &str, value: Value, expected: &str| {
+        assert_eq!(set(&mut config, key, &value).unwrap_err().to_string(), expected, "{key}");
+    };
+    check("restart", json!("maybe"), "\"maybe\" is none of always, on-failure, never");
+    check("restart", json!(true), "true isn't a string");
+    check("backoff", json!(0), "0 is not between 0.01 and 31536000 seconds");
+    check("backoff", json!("soon"), "\"soon\" is not a number");
+    check("backoff_max", json!(0.01), "0.01 is not between 0.1 and 31536000 seconds");
+    check("backoff_jitter", json!(1.5), "1.5 is not between 0 and 1");
+    check("start_limit", json!(-1), "-1 is not between 0 and 1000");
+    check("start_limit", json!(2.5), "2.5 isn't an integer");
+    check("success_after", json!("-1"), "-1 is not between 0 and 31536000 seconds");
+    check(
+        "expected_exit_codes",
+        json!("0,999"),
+        "\"999\" is no exit status (0 to 255), range (10-20) or signal (SIGTERM)",
+    );
+    assert_eq!(config, watcher());
+}

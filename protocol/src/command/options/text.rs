@@ -46,9 +46,12 @@ pub fn from_text(key: &str, text: &str) -> Result<Value, TextError> {
             (int_text(text).map(Value::from), "an integer")
         }
         Check::Stream => return Err(TextError::UnknownKey(key.to_owned())),
-        Check::Account | Check::Text | Check::OptionalText | Check::Words | Check::StreamSetting => {
-            (Some(text.into()), "text")
-        }
+        Check::Account
+        | Check::Text
+        | Check::OptionalText
+        | Check::Words
+        | Check::StreamSetting
+        | Check::Extension => (Some(text.into()), "text"),
     };
     value.ok_or_else(|| TextError::Value { key: key.to_owned(), text: text.to_owned(), wanted })
 }
