@@ -36,7 +36,6 @@ use crate::cli::Arguments;
 use crate::config::Config;
 use crate::endpoint::control::Control;
 use crate::endpoint::events::Events;
-use crate::endpoint::stats::Stats;
 use crate::host::account;
 use crate::host::clock::Clock;
 use crate::host::files::Source;
@@ -44,7 +43,8 @@ use crate::host::interrupt::Interrupts;
 use crate::host::reset::recover;
 use crate::host::runner::{LoopEffect, Orphans, Runner, adopt_orphans};
 use crate::host::sample::feed::Feed;
-use feed::Desk;
+use crate::host::socket::Reads;
+use feed::{Desk, Figures};
 use setup::{Bound, Prepared, SetupError};
 
 /// What the host may have ready for the loop; more waits on the host's side.
@@ -82,18 +82,18 @@ async fn serve(prepared: Prepared) -> Result<ExitCode, SetupError> {
     tracing::info!("Registering signals...");
     let interrupts = Interrupts::install().map_err(SetupError::Runtime)?;
     tracing::info!("Starting master on pid {}", std::process::id());
-    let Bound { control, events, stats, discovery, addresses, sockets } = setup::bind(&config).await?;
+    let Bound { control, events, figures, discovery, addresses, sockets } = setup::bind(&config).await?;
     tracing::info!("sockets started");
 
     let (inputs, mailbox) = mpsc::channel(MAILBOX);
     let orphans = adopt_orphans().map_or(Orphans::Left, |()| Orphans::Adopted);
     let mut runner = Runner::new(inputs.clone(), orphans).map_err(SetupError::Runtime)?;
-    let told = sockets.told();
+    let (told, reads) = (sockets.told(), sockets.reads());
     runner.keep(sockets);
     let mut tasks = JoinSet::new();
     tasks.spawn(interrupts.pass_on(inputs.clone()));
     let discovery = discovery.map(|discovery| tasks.spawn(discovery.answer()));
-    let (desk, feed) = stats.map(|stats| open_feed(stats, &mut tasks)).transpose()?.unzip();
+    let (desk, feed) = figures.map(|figures| open_feed(figures, &reads, &mut tasks)).transpose()?.unzip();
     let clock = Clock::start();
     let arbiter = Arbiter::new(seed(&clock), facts(told));
     let mut daemon = Daemon {
@@ -108,6 +108,7 @@ async fn serve(prepared: Prepared) -> Result<ExitCode, SetupError> {
         lookups: JoinSet::new(),
         desk,
         feed,
+        reads,
         discovery,
         group: config.circus.multicast_endpoint.clone(),
         source,
@@ -128,9 +129,13 @@ async fn serve(prepared: Prepared) -> Result<ExitCode, SetupError> {
     Ok(ExitCode::from(code))
 }
 
-fn open_feed(stats: Stats, tasks: &mut JoinSet<()>) -> Result<(Desk, AbortHandle), SetupError> {
+fn open_feed(
+    figures: Figures,
+    reads: &Reads,
+    tasks: &mut JoinSet<()>,
+) -> Result<(Desk, AbortHandle), SetupError> {
     let sampler = Feed::start().map_err(SetupError::Runtime)?;
-    let (desk, publishing) = feed::start(stats, sampler);
+    let (desk, publishing) = feed::start(figures, sampler, reads.clone());
     Ok((desk, tasks.spawn(publishing)))
 }
 
@@ -167,6 +172,8 @@ struct Daemon {
     desk: Option<Desk>,
     /// The task that publishes figures.
     feed: Option<AbortHandle>,
+    /// Counts for it how often managed sockets are readable.
+    reads: Reads,
     /// The task that answers who looks for daemons.
     discovery: Option<AbortHandle>,
     /// Where it listens.

@@ -191,6 +191,54 @@ fn circus_top_shows_it() {
     agree(FED, top);
 }
 
+const LISTENING: &str = "\
+[circus]
+check_delay = 0.5
+stats_endpoint = tcp://{address}:5557
+
+[socket:web]
+host = {address}
+port = 8080
+
+[socket:file]
+path = {dir}/sock
+
+[watcher:one]
+cmd = sleep 1000
+use_sockets = True
+";
+
+/// Nobody accepts, so that the connection is found at each look.
+#[test]
+fn sockets_are_published_with_their_reads() {
+    agree(LISTENING, |s| {
+        let web = format!("{}:8080", s.daemon.address());
+        let _pending = std::net::TcpStream::connect(&web).unwrap();
+        let hit = |latest: &BTreeMap<String, Value>| {
+            latest.len() == 3 && latest["stat.sockets"]["reads"].as_u64() > Some(1)
+        };
+        let latest = listen(s.daemon.address(), "stat.sockets", hit);
+        let listed = s.wire.call("listsockets", &json!({}))["sockets"].clone();
+        for socket in listed.as_array().unwrap() {
+            let told = &latest[&format!("stat.sockets.{}", socket["fd"])];
+            s.note("a socket", format!("{} {}", shape(told), told["address"]));
+            s.note("has its number", told["fd"] == socket["fd"] && told["subtopic"] == socket["fd"]);
+            s.note("has been hit", told["reads"].as_u64() > Some(0));
+        }
+        s.note(
+            "together",
+            format!("{} {}", shape(&latest["stat.sockets"]), latest["stat.sockets"]["addresses"]),
+        );
+
+        let endpoint = format!("tcp://{}:5557", s.daemon.address());
+        let mut command = Command::new(stock("python"));
+        command.args(["-c", TOP]).arg(stock("circus-top")).arg(&endpoint).args(["one", &web]);
+        let (status, stdout, stderr) = run(&mut command);
+        s.note("circus-top", format!("exit {status}\n{stdout}{stderr}"));
+        assert!(stdout.contains(&web), "{stdout}{stderr}");
+    });
+}
+
 /// Stock's circus-top is brought down by a watcher with a dot in its name (topics are taken apart at
 /// the dots); with our spelling it shows it.
 #[test]
@@ -222,15 +270,20 @@ fn callers_do_not_disturb_the_feed() {
     assert!(total(&latest).unwrap() <= 110.0, "{latest:?}");
 }
 
-/// The daemon supervises without figures when their endpoint is taken, and says so.
+/// The daemon supervises without figures when their endpoint is taken, says so, and publishes as soon as
+/// it is free.
 #[test]
 fn a_taken_endpoint_costs_the_figures_only() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let ini = FED.replace("{address}:5557", &taken.local_addr().unwrap().to_string());
+    let place = taken.local_addr().unwrap();
+    let ini = FED.replace("{address}:5557", &place.to_string());
     let daemon = Daemon::start(Flavor::Ours, &ini);
     let mut wire = circus_tests::wire::Wire::connect(&daemon.endpoint(), &daemon.pubsub());
     until("one to run", || {
         (wire.call("status", &json!({"name": "one"}))["status"] == "active").then_some(())
     });
     assert!(daemon.log().contains("Could not bind stats_endpoint"), "{}", daemon.log());
+    drop(taken);
+    until("the figures", || daemon.log().contains("figures are published").then_some(()));
+    until("a listener", || std::net::TcpStream::connect(place).ok());
 }

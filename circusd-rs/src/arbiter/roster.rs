@@ -3,6 +3,7 @@
 use circus_protocol::number::Pid;
 
 use crate::arbiter::Arbiter;
+use crate::arbiter::input::BoundAddress;
 
 /// All watchers at one moment.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -39,7 +40,16 @@ impl Arbiter {
         let watchers = named
             .map(|(name, watcher)| Enrolled { name: name.clone(), pids: watcher.pids().collect() })
             .collect();
-        // No watcher of ours listens yet: managed sockets are enrolled where they are opened.
-        Roster { watchers, sockets: Vec::new() }
+        let mut sockets: Vec<Listening> = (self.sockets.bound.values())
+            .map(|socket| Listening {
+                fd: socket.fd,
+                address: match &socket.address {
+                    BoundAddress::Inet { host, port } => format!("{host}:{port}"),
+                    BoundAddress::Unix { path } => path.clone(),
+                },
+            })
+            .collect();
+        sockets.sort_by_key(|socket| socket.fd);
+        Roster { watchers, sockets }
     }
 }

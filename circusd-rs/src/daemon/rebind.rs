@@ -10,6 +10,7 @@
 
 use circus_protocol::reply::{Refusal, Reply};
 
+use super::feed::Figures;
 use super::setup::{self, SetupError};
 use super::{Daemon, open_feed};
 use crate::config::Global;
@@ -66,16 +67,17 @@ impl Daemon {
             feed.abort();
         }
         self.desk = None;
-        let stats = match setup::endpoint("stats_endpoint", &circus.stats_endpoint) {
-            Ok(endpoint) if circus.statsd => setup::publish_figures(&endpoint).await,
+        let figures = match setup::endpoint("stats_endpoint", &circus.stats_endpoint) {
+            Ok(endpoint) if circus.statsd => Some(setup::publish_figures(endpoint).await),
             Ok(_) => None,
             Err(error) => {
                 tracing::error!("{error}");
                 None
             }
         };
-        self.addresses.take(2, &circus.stats_endpoint, stats.as_ref().and_then(|stats| stats.bound()));
-        match stats.map(|stats| open_feed(stats, &mut self.tasks)).transpose() {
+        self.addresses.take(2, &circus.stats_endpoint, figures.as_ref().and_then(Figures::bound));
+        let reads = &self.reads;
+        match figures.map(|figures| open_feed(figures, reads, &mut self.tasks)).transpose() {
             Ok(opened) => (self.desk, self.feed) = opened.unzip(),
             Err(error) => tracing::error!("{error}; no figures are published"),
         }

@@ -9,6 +9,7 @@ use circus_protocol::transport::BindError;
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{User, chown, daemon};
 
+use super::feed::Figures;
 use super::pidfile::{self, Pidfile, PidfileError};
 use crate::cli::{Arguments, Level};
 use crate::config::resolve::plugin;
@@ -133,8 +134,8 @@ pub(super) fn warn(warnings: &[String]) {
 pub(super) struct Bound {
     pub(super) control: Control,
     pub(super) events: Events,
-    /// `None` when no figures are to be published, or cannot be.
-    pub(super) stats: Option<Stats>,
+    /// `None` when no figures are to be published.
+    pub(super) figures: Option<Figures>,
     pub(super) discovery: Option<Discovery>,
     pub(super) addresses: Addresses,
     pub(super) sockets: Sockets,
@@ -187,31 +188,34 @@ pub(super) async fn bind(config: &Config) -> Result<Bound, SetupError> {
     let control =
         Control::bind(&control).await.map_err(|source| SetupError::Bind { key: "endpoint", source })?;
     own(circus, control.bound())?;
-    let stats = if circus.statsd { publish_figures(&stats).await } else { None };
+    let figures = if circus.statsd { Some(publish_figures(stats).await) } else { None };
     let named = [circus.endpoint.clone(), circus.pubsub_endpoint.clone(), circus.stats_endpoint.clone()];
     let [named_control, named_events, named_stats] = &named;
     let bound = [
         settled(named_control, control.bound()),
         settled(named_events, events.bound()),
-        settled(named_stats, stats.as_ref().and_then(Stats::bound)),
+        settled(named_stats, figures.as_ref().and_then(Figures::bound)),
     ];
     tracing::info!("endpoint {}, pubsub_endpoint {}", bound[0], bound[1]);
     let discovery = match &circus.multicast_endpoint {
         Some(group) => discover(group, &bound[0])?,
         None => None,
     };
-    Ok(Bound { control, events, stats, discovery, addresses: Addresses { named, bound }, sockets })
+    Ok(Bound { control, events, figures, discovery, addresses: Addresses { named, bound }, sockets })
 }
 
 /// A taken stats endpoint costs the figures, not the supervision: in stock it is a process of its own
-/// that fails.
-pub(super) async fn publish_figures(endpoint: &Endpoint) -> Option<Stats> {
-    Stats::bind(endpoint, std::process::id())
-        .await
-        .inspect_err(|error| {
-            tracing::error!("Could not bind stats_endpoint: {error}; no figures are published");
-        })
-        .ok()
+/// that fails and is started again.
+pub(super) async fn publish_figures(endpoint: Endpoint) -> Figures {
+    match Stats::bind(&endpoint, std::process::id()).await {
+        Ok(stats) => Figures::Bound(stats),
+        Err(error) => {
+            tracing::error!(
+                "Could not bind stats_endpoint: {error}; no figures are published until it is free"
+            );
+            Figures::Taken(endpoint)
+        }
+    }
 }
 
 pub(super) fn endpoint(key: &'static str, text: &str) -> Result<Endpoint, SetupError> {

@@ -5,16 +5,16 @@
 //! else's. Nothing is built that nobody subscribed to.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use bytes::Bytes;
 use circus_protocol::endpoint::Endpoint;
 use circus_protocol::number::Pid;
-use circus_protocol::stat::{CIRCUS, PREFIX, ProcessFigures, Stat};
+use circus_protocol::stat::{CIRCUS, PREFIX, ProcessFigures, SOCKETS, Stat};
 use circus_protocol::transport::{BindError, Limits, Publisher};
 use tokio::task::yield_now;
 
-use crate::arbiter::roster::Roster;
+use crate::arbiter::roster::{Listening, Roster};
 
 /// The daemon's name among its figures.
 const DAEMON: &str = "circusd";
@@ -68,6 +68,17 @@ impl Stats {
         wanted
     }
 
+    /// Whether anybody wants to know how often a socket is readable.
+    #[must_use]
+    pub fn wants_reads(&self, roster: &Roster) -> bool {
+        roster.sockets.iter().any(|socket| self.is_wanted(&format!("{PREFIX}{SOCKETS}.{}", socket.fd)))
+    }
+
+    /// Publishes the sockets' round.
+    pub fn publish_reads(&self, roster: &Roster, reads: &BTreeMap<i32, u64>) {
+        socket_stats(roster, reads).for_each(|stat| self.send(&stat));
+    }
+
     /// Publishes one round: each watcher's processes, then the watcher; the daemon last.
     pub async fn publish(&self, roster: &Roster, figures: Vec<ProcessFigures>) {
         let mut figures: HashMap<i64, ProcessFigures> =
@@ -115,6 +126,24 @@ fn part(name: &str) -> Cow<'_, str> {
     if name.contains('.') { name.replace('.', "-").into() } else { name.into() }
 }
 
+/// Each socket, then all of them; nothing when there are none.
+fn socket_stats(roster: &Roster, reads: &BTreeMap<i32, u64>) -> impl Iterator<Item = Stat> {
+    let reads_of = |fd: &i32| reads.get(fd).copied().unwrap_or_default();
+    let of_socket = |Listening { fd, address }: &Listening| Stat::Socket {
+        fd: (*fd).into(),
+        reads: reads_of(fd),
+        address: address.clone(),
+    };
+    let mut stats: Vec<Stat> = roster.sockets.iter().map(of_socket).collect();
+    if !stats.is_empty() {
+        stats.push(Stat::Sockets {
+            addresses: roster.sockets.iter().map(|socket| socket.address.clone()).collect(),
+            reads: roster.sockets.iter().map(|socket| reads_of(&socket.fd)).sum(),
+        });
+    }
+    stats.into_iter()
+}
+
 /// What a watcher's processes come to: mean of the CPU, sum of the memory, the oldest.
 fn total(name: &str, figures: &[ProcessFigures]) -> Stat {
     let cpus: Vec<f64> = figures.iter().filter_map(|figures| figures.cpu).collect();
@@ -154,12 +183,31 @@ mod tests {
         }
     }
 
+    fn show(stat: Stat) -> String {
+        format!("{} {}", stat.topic(), String::from_utf8(stat.payload()).unwrap())
+    }
+
     #[test]
     fn a_watcher_is_the_mean_the_sum_and_the_oldest() {
-        let show = |stat: Stat| format!("{} {}", stat.topic(), String::from_utf8(stat.payload()).unwrap());
         let both = [figures(7, 10.0, 0.5, 3.25), figures(9, 15.0, 0.25, 4.5)];
         assert_snapshot!(show(total("two words", &both)), @r#"stat.two words {"pid": [7, 9], "cpu": 12.5, "mem": 0.75, "age": 4.5}"#);
         assert_eq!((part("two words"), part("a.b")), ("two words".into(), "a-b".into()));
         assert_snapshot!(show(total("down", &[])), @r#"stat.down {"pid": [], "cpu": 0.0, "mem": 0, "age": "N/A"}"#);
+    }
+    fn roster() -> Roster {
+        let socket = |fd, address: &str| Listening { fd, address: address.to_owned() };
+        Roster { watchers: Vec::new(), sockets: vec![socket(7, "/run/ux.sock"), socket(9, "127.0.0.1:8080")] }
+    }
+
+    #[test]
+    fn sockets_are_told_one_by_one_and_together() {
+        let reads = BTreeMap::from([(9, 3), (11, 5)]);
+        let told: Vec<String> = socket_stats(&roster(), &reads).map(show).collect();
+        assert_snapshot!(told.join("\n"), @r#"
+        stat.sockets.7 {"fd": 7, "subtopic": 7, "reads": 0, "address": "/run/ux.sock"}
+        stat.sockets.9 {"fd": 9, "subtopic": 9, "reads": 3, "address": "127.0.0.1:8080"}
+        stat.sockets {"addresses": ["/run/ux.sock", "127.0.0.1:8080"], "reads": 3}
+        "#);
+        assert_eq!(socket_stats(&Roster::default(), &reads).count(), 0);
     }
 }

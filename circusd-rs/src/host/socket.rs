@@ -11,6 +11,7 @@
 //! makes their numbers low, and keep them for the daemon's life. It refuses to know watchers.
 
 mod open;
+mod reads;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
@@ -26,6 +27,8 @@ use crate::config::socket::SocketConfig;
 use crate::host::spawn::raw::watched;
 pub use open::SocketError;
 use open::{Open, resolve};
+use reads::Lender;
+pub use reads::Reads;
 
 /// All managed sockets. Dropping them closes them and removes their files.
 #[derive(Debug, Default)]
@@ -33,6 +36,8 @@ pub struct Sockets {
     open: BTreeMap<String, Open>,
     /// Those that are watched for somebody who knocks.
     watches: BTreeMap<String, AbortHandle>,
+    /// For whoever counts how often they are readable.
+    lender: Lender,
 }
 
 /// A change whose addresses are known.
@@ -88,7 +93,18 @@ impl Sockets {
                 Err(error) => return Err(error),
             }
         }
+        sockets.lend();
         Ok(sockets)
+    }
+
+    /// Counts how often they are readable, from now on and through all changes.
+    #[must_use]
+    pub fn reads(&self) -> Reads {
+        Reads::new(self.lender.borrower())
+    }
+
+    fn lend(&self) {
+        self.lender.lend(self.open.values().map(|open| (open.number(), &open.fd)));
     }
 
     /// What they are, and where.
@@ -102,6 +118,7 @@ impl Sockets {
     /// Carry changes out; what fails leaves the socket as it was. All watching ends.
     pub(crate) fn apply(&mut self, changes: Vec<Ready>) -> Vec<String> {
         self.watch(&BTreeSet::new(), |_, _| None);
+        self.lender.recall();
         let mut errors = Vec::new();
         for change in changes {
             let done = match change {
@@ -124,6 +141,7 @@ impl Sockets {
             };
             errors.extend(done.err().map(|error| error.to_string()));
         }
+        self.lend();
         errors
     }
 
