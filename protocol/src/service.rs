@@ -10,11 +10,16 @@
 //! [service:cassandra]            use = PROFILE, home, start_order, after, conflicts, ports, …
 //! [config:cassandra:yaml]        template, target, mode, owner, strip
 //! [list:seeds]                   item, separator, select, exclude_self_when
+//! [value:heap]                   text | number, when, otherwise
 //! [probe:cassandra:joined]       tcp | http | exec | log | pid_alive, interval, timeout, …
 //! [reset:cassandra:data]         root, delete, truncate, keep, require_dirs, scope, keep_seconds
-//! [profile:NAME]                 ports, config.yaml.target, reset.data.root, …
+//! [profile:NAME]                 ports, config.yaml.target, reset.data.root, watcher.cmd, env.X, …
 //! ```
+//!
+//! Profiles for a number of products are [shipped](shipped) as files beside this crate.
 
+mod derived;
+mod expression;
 pub mod glob;
 mod job;
 mod keys;
@@ -23,10 +28,13 @@ mod membership;
 mod render;
 mod reset;
 mod root;
+mod scope;
+pub mod shipped;
 pub mod template;
 mod value;
 mod variables;
 
+pub use derived::DerivedValue;
 pub use job::{
     ConfigureJob, ConfigureOutcome, FileOutcome, KeptItem, ResetItem, ResetJob, ResetOutcome, ServiceReset,
     SweepJob,
@@ -48,6 +56,8 @@ pub struct Services {
     pub services: Vec<Service>,
     /// `[list:*]` sections.
     pub lists: Vec<ListVariable>,
+    /// `[value:*]` sections.
+    pub values: Vec<DerivedValue>,
     /// Section titles that look like misspelt ones of ours; stock circus would ignore them silently.
     pub warnings: Vec<String>,
 }
@@ -69,6 +79,20 @@ pub struct Service {
     pub conflicts: Vec<String>,
     /// Ports it listens on.
     pub ports: Vec<u16>,
+    /// Major versions of Java that it runs on; empty when it needs none, or any.
+    pub java: Vec<u16>,
+    /// What its watcher gets unless the operator says otherwise: options, without their `watcher.`.
+    pub watcher: Vec<WatcherDefault>,
+    /// The same for its watcher's environment.
+    pub env: Vec<WatcherDefault>,
+    /// What its exit codes mean.
+    pub exit_meanings: Vec<ExitMeaning>,
+    /// Log files that it writes itself.
+    pub logs: Vec<LogFile>,
+    /// Lists of its own, from its profile; they count before those of [`Services`].
+    pub lists: Vec<ListVariable>,
+    /// Values of its own, from its profile; they count before those of [`Services`].
+    pub values: Vec<DerivedValue>,
     /// What `configure` does when it runs.
     pub configure_while_running: WhileRunning,
     /// Files that are removed before each start, such as stale pid files.
@@ -90,6 +114,35 @@ pub struct PathText {
     pub text: String,
     /// Where it stands.
     pub place: Place,
+}
+
+/// `watcher.KEY` or `env.NAME`, variables filled in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WatcherDefault {
+    /// The option or variable.
+    pub key: String,
+    /// Its value, as a file would have it.
+    pub value: String,
+    /// Where it stands.
+    pub place: Place,
+}
+
+/// `exit.3`: what it means when this service ends with that code.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExitMeaning {
+    /// The code.
+    pub code: i32,
+    /// For people.
+    pub meaning: String,
+}
+
+/// `log.LABEL`: a file that the service writes itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogFile {
+    /// What one asks for.
+    pub label: String,
+    /// Where it is.
+    pub path: PathText,
 }
 
 /// Who is started first, and how the others follow.

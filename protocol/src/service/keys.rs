@@ -6,6 +6,7 @@ pub(super) enum Kind {
     Service,
     Config,
     List,
+    Value,
     Probe,
     Reset,
     Profile,
@@ -15,14 +16,15 @@ pub(super) enum Kind {
 const CIRCUS: [&str; 5] = ["circus", "watcher", "env", "socket", "plugin"];
 
 impl Kind {
-    pub(super) const ALL: [Self; 6] =
-        [Self::Service, Self::Config, Self::List, Self::Probe, Self::Reset, Self::Profile];
+    pub(super) const ALL: [Self; 7] =
+        [Self::Service, Self::Config, Self::List, Self::Value, Self::Probe, Self::Reset, Self::Profile];
 
     pub(super) fn word(self) -> &'static str {
         match self {
             Self::Service => "service",
             Self::Config => "config",
             Self::List => "list",
+            Self::Value => "value",
             Self::Probe => "probe",
             Self::Reset => "reset",
             Self::Profile => "profile",
@@ -39,16 +41,25 @@ impl Kind {
             Self::Service => "[service:NAME]",
             Self::Config => "[config:SERVICE:LABEL]",
             Self::List => "[list:NAME]",
+            Self::Value => "[value:NAME]",
             Self::Probe => "[probe:SERVICE:up] or [probe:SERVICE:joined]",
             Self::Reset => "[reset:SERVICE:data] or [reset:SERVICE:log], with :LABEL for further roots",
             Self::Profile => "[profile:NAME]",
         }
     }
 
-    /// The keys of a section of this kind; a profile's are those of a service, and dotted ones.
+    /// Whether keys of this kind may be written `kind.label.key` in a service or a profile.
+    pub(super) fn is_nested(self) -> bool {
+        match self {
+            Self::Config | Self::List | Self::Value | Self::Probe | Self::Reset => true,
+            Self::Service | Self::Profile => false,
+        }
+    }
+
+    /// The keys of a section of this kind; those of services and profiles may be dotted, too.
     pub(super) fn keys(self) -> &'static [&'static str] {
         match self {
-            Self::Service | Self::Profile => &[
+            Self::Service => &[
                 "use",
                 "home",
                 "start_order",
@@ -56,11 +67,28 @@ impl Kind {
                 "cluster_after",
                 "conflicts",
                 "ports",
+                "java",
+                "configure_while_running",
+                "remove_before_start",
+            ],
+            Self::Profile => &[
+                "use",
+                "product",
+                "versions",
+                "service",
+                "home",
+                "start_order",
+                "after",
+                "cluster_after",
+                "conflicts",
+                "ports",
+                "java",
                 "configure_while_running",
                 "remove_before_start",
             ],
             Self::Config => &["template", "target", "mode", "owner", "strip"],
             Self::List => &["item", "separator", "select", "exclude_self_when"],
+            Self::Value => &["text", "number", "when", "otherwise"],
             Self::Probe => &[
                 "tcp",
                 "http",
@@ -78,6 +106,17 @@ impl Kind {
             Self::Reset => &["root", "delete", "truncate", "keep", "require_dirs", "scope", "keep_seconds"],
         }
     }
+}
+
+/// Keys of services and profiles that are `family.NAME`: what the watcher of the same name gets unless
+/// it says otherwise, what an exit code means, where the service writes its own log.
+pub(super) const FAMILIES: [&str; 4] = ["watcher", "env", "exit", "log"];
+
+/// The family of such a key, and what comes after its dot.
+pub(super) fn family(key: &str) -> Option<(&'static str, &str)> {
+    let (word, rest) = key.split_once('.')?;
+    let family = FAMILIES.into_iter().find(|family| *family == word)?;
+    (!rest.is_empty()).then_some((family, rest))
 }
 
 /// The known word that a person may have meant: at most a third of its letters differ.

@@ -2,6 +2,9 @@
 //! profile's keys laid underneath; then read each key. Every fault is reported, with its place.
 
 mod build;
+mod extras;
+mod inherit;
+mod names;
 mod sort;
 
 use std::path::Path;
@@ -84,6 +87,7 @@ impl Services {
     pub fn from_ini(ini: &Ini, base: &Path) -> Result<Self, Vec<ServiceError>> {
         let mut settled = ini.clone();
         settled.settle();
+        inherit::add_shipped(&mut settled);
         let mut errors = Vec::new();
         let sorted = sort::sort(&settled, &mut errors);
         let services = build::build(&sorted, base, &mut errors);

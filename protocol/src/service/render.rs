@@ -3,7 +3,9 @@
 use std::path::{Component, Path, PathBuf};
 
 use super::template::TemplateProblemKind;
-use super::{ConfigFile, Membership, MembershipError, Owner, PathText, Service, Services, Variables};
+use super::{
+    ConfigFile, Membership, MembershipError, Owner, PathText, Service, Services, Variables, shipped,
+};
 use crate::ini::{self, Place};
 
 /// The largest text of a rendered file, in bytes; configuration files have some ten thousand.
@@ -144,7 +146,8 @@ pub fn template_paths(
     for service in chosen {
         let variables = path_variables(services, membership, service, &mut errors);
         for config in &service.configs {
-            if !sent.iter().any(|(name, _)| names_file(name, service, config)) {
+            let is_sent = sent.iter().any(|(name, _)| names_file(name, service, config));
+            if !is_sent && shipped::of_path(&config.template).is_none() {
                 match path(&variables, &config.template) {
                     Ok(path) => paths.push((service.name.clone(), config.label.clone(), path)),
                     Err(error) => errors.push(error),
@@ -170,7 +173,7 @@ pub fn plan_configure(
     let mut files: Vec<RenderedFile> = Vec::new();
     for service in chosen {
         let paths = path_variables(services, membership, service, &mut errors);
-        let mut values = Variables::for_templates(membership, &services.lists);
+        let mut values = paths.clone().overlaid(membership);
         if let Some(home) = paths.get("home").filter(|_| service.home.is_some()) {
             values = values.with("home", home);
         }
@@ -237,7 +240,7 @@ pub(super) fn path_variables(
     service: &Service,
     errors: &mut Vec<RenderError>,
 ) -> Variables {
-    let variables = Variables::for_paths(membership, &services.lists);
+    let variables = services.variables_of(service, Some(membership));
     let Some(home) = &service.home else { return variables };
     match path(&variables, home) {
         Ok(path) => {
@@ -287,7 +290,13 @@ fn render(
     let target = path(paths, &config.target);
     let is_ours =
         |text: &&TemplateText| text.label == label && text.service.to_lowercase() == name.to_lowercase();
-    let Some(template) = texts.iter().find(is_ours) else {
+    let shipped = shipped::of_path(&config.template).map(|template| TemplateText {
+        service: name.clone(),
+        label: label.clone(),
+        origin: config.template.text.clone(),
+        text: template.text.to_owned(),
+    });
+    let Some(template) = texts.iter().find(is_ours).or(shipped.as_ref()) else {
         let missing = RenderError::NoText { place: config.template.place.clone(), service: name, label };
         return Err(target.err().into_iter().chain([missing]).collect());
     };

@@ -106,14 +106,10 @@ fn variables(
     service: &Service,
     errors: &mut Vec<RenderError>,
 ) -> Variables {
-    match (membership, &service.home) {
-        (Some(membership), _) => path_variables(services, membership, service, errors),
-        (None, None) => Variables::default(),
-        (None, Some(home)) => match path(&Variables::default(), home) {
-            Ok(path) => Variables::default().with("home", &path.display().to_string()),
-            // The root says so again if it needs the home, and need not be refused if it does not.
-            Err(_) => Variables::default(),
-        },
+    match membership {
+        Some(membership) => path_variables(services, membership, service, errors),
+        // A root that needs more says so itself.
+        None => services.variables_of(service, None),
     }
 }
 

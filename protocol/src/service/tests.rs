@@ -316,3 +316,89 @@ fn replies_have_the_promised_keys() {
     let reply = ResetOutcome { services: vec![service] }.reply();
     assert_eq!(serde_json::Value::Object(reply).to_string(), wanted);
 }
+
+const PROFILED: &str = "[service:neo4j]\nuse = neo4j-5\nhome = /opt/neo4j\n";
+
+fn profiled(more: &str) -> Services {
+    load(&format!("{PROFILED}{more}")).unwrap_or_else(|errors| panic!("{errors:#?}"))
+}
+
+fn conf(services: &Services, membership: &Membership) -> String {
+    let files =
+        plan_configure(services, membership, None, &[]).unwrap_or_else(|errors| panic!("{errors:#?}"));
+    files[0].content.clone()
+}
+
+#[test]
+fn an_operators_keys_count_before_a_profiles() {
+    let services = profiled(
+        "ports = 1\nvalue.heap = 9g\nwatcher.args = run\nprobe.up.tcp =\nprobe.up.pid_alive = 3\n\
+         [reset:neo4j:data]\ndelete = all\n[list:endpoints]\nitem = {address}:1\n[value:page_cache]\ntext = 8g\n\
+         [value:heap]\ntext = 1m\n[value:primaries]\ntext = 7\n",
+    );
+    let neo4j = &services.services[0];
+    assert_eq!(neo4j.ports, [1]);
+    let watcher =
+        |key: &str| neo4j.watcher.iter().find(|entry| entry.key == key).map(|entry| entry.value.as_str());
+    assert_eq!((watcher("args"), watcher("cmd")), (Some("run"), Some("/opt/neo4j/bin/neo4j")));
+    assert_eq!(watcher("numprocesses"), Some("1"), "from the profile below");
+    let up = neo4j.probes.iter().find(|probe| probe.level == Level::Up).expect("up");
+    assert_eq!(up.checks, [Check::PidAlive(3.0)]);
+    assert!(neo4j.resets[0].verdict(&[b"all"]) == Verdict::Delete);
+    assert!(neo4j.resets[0].verdict(&[b"databases", b"x"]) == Verdict::Leave);
+    assert!(neo4j.resets[0].verdict(&[b"dbms"]) == Verdict::Keep, "still the profile's");
+    let text = conf(&services, &member(2, 3));
+    assert!(text.contains("heap.max_size=9g\n"), "the service's own before [value:*]: {text}");
+    assert!(text.contains("pagecache.size=8g\n") && text.contains("primaries_count=7\n"), "{text}");
+    assert!(text.contains("endpoints=192.0.2.1:1,192.0.2.2:1,192.0.2.3:1\n"), "{text}");
+    let meaning = neo4j.exit_meanings.iter().find(|meaning| meaning.code == 1).expect("1");
+    assert!(meaning.meaning.contains("strict validation"), "the nearer profile's: {meaning:?}");
+}
+
+#[test]
+fn shipped_profiles_can_be_extended() {
+    let services = profiled(
+        "[profile:neo4j-5]\nports = 9\n[profile:mine]\nuse = neo4j-single-5\nports = 10\nvalue.extra = a=1\n  b=2\n\
+         [service:other]\nuse = mine\nhome = /opt/other\nprobe.joined.http =\nprobe.joined.status =\n\
+         probe.joined.interval =\nprobe.joined.timeout =\nprobe.joined.on_timeout =\n",
+    );
+    assert_eq!((&services.services[0].ports[..], &services.services[1].ports[..]), (&[9][..], &[10][..]));
+    assert_eq!(services.services[1].probes.len(), 1, "all keys of `joined` were taken back");
+    let files = plan_configure(&services, &member(1, 1), Some(&["other".into()]), &[]).expect("files");
+    assert!(files[0].content.ends_with("\na=1\nb=2"), "{}", files[0].content);
+    assert_eq!(files[0].path, Path::new("/opt/other/conf/neo4j.conf"));
+    let sent = [text("other", "conf", "${data_dir} ${heap}")];
+    let files = plan_configure(&services, &member(1, 1), Some(&["other".into()]), &sent).expect("files");
+    assert_eq!(files[0].content, "/opt/other/data 1g", "a template that is sent counts before ours");
+}
+
+#[test]
+fn faults_in_profiles_are_all_said() {
+    let errors = load(
+        "[service:a]\nuse = neo4j-6\n[service:b]\nuse = neo4j-5\n[service:c]\nuse = cassandra-4\nhome = /opt/c\n\
+         watcher.args = ${address}\nwatchr.cmd = x\nexit.900 = x\nvalue.a.txt = 1\nvalue.b.number = size\n\
+         value.c.number = 1\nvalue.c.text = x\nvalue.d.text = x\nvalue.d.otherwise = y\nvalue.address = 1\n\
+         config.yaml.template = shipped:cassandra-4.yml\nlist.x.item = {z}\njava = seven\n",
+    )
+    .expect_err("faults");
+    let wanted = [
+        "etc/node.ini:2: [service:a] use: there is no [profile:neo4j-6]; did you mean `neo4j-5`?",
+        "etc/node.ini:3: [service:b] home: missing",
+        "etc/node.ini:8: [service:c] watcher.args: \"${address}\": column 1: unknown name \"address\"; known before",
+        "etc/node.ini:9: [service:c] watchr.cmd: unknown key; did you mean `watcher.cmd`?",
+        "etc/node.ini:10: [service:c] exit.900: \"900\" is not an exit code (0 to 255)",
+        "etc/node.ini:11: [service:c] value.a.txt: unknown key; did you mean `value.a.text`?",
+        "etc/node.ini:12: [value:c:b] number: unknown name \"size\"",
+        "etc/node.ini:13: [value:c:c] number: beside `text`; a value is one or the other",
+        "etc/node.ini:16: [value:c:d] otherwise: means something only beside `when`",
+        "etc/node.ini:17: [value:c:address]: \"address\" cannot be the name of a value",
+        "etc/node.ini:18: [config:c:yaml] template: no template \"cassandra-4.yml\" is shipped; did you mean `cassandra-4.yaml`?",
+        "etc/node.ini:19: [list:c:x] item: {z} is not known",
+        "etc/node.ini:20: [service:c] java: \"seven\" is not a major version of Java such as 17",
+    ];
+    for (index, wanted) in wanted.iter().enumerate() {
+        let said = errors.get(index).map(String::as_str).unwrap_or_default();
+        assert!(said.starts_with(wanted), "{index}: {wanted}\n{errors:#?}");
+    }
+    assert_eq!(errors.len(), wanted.len(), "{errors:#?}");
+}

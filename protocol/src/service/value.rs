@@ -37,6 +37,15 @@ pub(super) fn ports(text: &str) -> Read<Vec<u16>> {
     list(text).map(port).collect()
 }
 
+/// Major versions of Java.
+pub(super) fn versions(text: &str) -> Read<Vec<u16>> {
+    let version = |item: &str| match item.parse() {
+        Ok(version @ 5..=99) => Ok(version),
+        _ => Err(format!("{item:?} is not a major version of Java such as 17")),
+    };
+    list(text).map(version).collect()
+}
+
 pub(super) fn statuses(text: &str) -> Read<Vec<u16>> {
     let status = |item: &str| match item.parse() {
         Ok(status @ 100..=599) => Ok(status),

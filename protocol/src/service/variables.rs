@@ -82,11 +82,16 @@ impl Variables {
     /// For templates: everything, the peer's own variables included.
     #[must_use]
     pub fn for_templates(membership: &Membership, lists: &[ListVariable]) -> Self {
-        let mut variables = Self::for_paths(membership, lists);
+        Self::for_paths(membership, lists).overlaid(membership)
+    }
+
+    /// With the peer's own variables, for templates.
+    #[must_use]
+    pub(super) fn overlaid(mut self, membership: &Membership) -> Self {
         for (name, value) in &membership.variables {
-            variables.values.insert(name.clone(), value.clone());
+            self.values.insert(name.clone(), value.clone());
         }
-        variables
+        self
     }
 
     /// For paths and commands: built-in ones and the node's own lists. What a remote peer made up is

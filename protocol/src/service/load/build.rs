@@ -7,49 +7,69 @@ use std::path::Path;
 
 use super::super::keys::Kind;
 use super::super::value::{self, Read};
-use super::super::variables::{self, BUILT_IN};
+use super::super::variables::BUILT_IN;
 use super::super::{
-    Check, ConfigFile, DEFAULT_KEEP_SECONDS, DEFAULT_MODE, Level, ListVariable, Membership, PathText, Probe,
-    ResetRule, RuleKind, Service, Services, Variables, check_root, membership, template,
+    Check, ConfigFile, DEFAULT_KEEP_SECONDS, DEFAULT_MODE, DerivedValue, Level, ListVariable, Membership,
+    PathText, Probe, ResetRule, RuleKind, Service, Services, check_root, shipped, template,
 };
-use super::ServiceError;
 use super::sort::{Part, Sorted};
+use super::{ServiceError, names};
 use crate::ini::{Entry, Place};
 
 /// How often a probe asks when the section does not say, in seconds.
 const DEFAULT_INTERVAL: f64 = 2.0;
 
-struct Builder<'a> {
+pub(super) struct Builder<'a> {
     base: &'a Path,
     /// What paths and commands may name, besides `${home}` of services that have one.
-    names: BTreeSet<&'a str>,
-    lists: &'a [ListVariable],
-    errors: &'a RefCell<Vec<ServiceError>>,
+    pub(super) names: BTreeSet<String>,
+    /// Those of them that are no values: what a home and a value may name.
+    pub(super) listed: BTreeSet<String>,
+    pub(super) lists: &'a [ListVariable],
+    pub(super) values: &'a [DerivedValue],
+    /// The service's own, from its profile.
+    pub(super) own_lists: Vec<ListVariable>,
+    pub(super) own_values: Vec<DerivedValue>,
+    pub(super) errors: &'a RefCell<Vec<ServiceError>>,
 }
 
 pub(super) fn build(sorted: &Sorted<'_>, base: &Path, errors: &mut Vec<ServiceError>) -> Services {
     let found = RefCell::new(Vec::new());
+    let global = |kind| of_kind(sorted, kind).filter(|part: &&Part<'_>| part.label.is_empty());
     let lists: Vec<ListVariable> =
-        of_kind(sorted, Kind::List).filter_map(|part| list(part, &found)).collect();
-    let names = BUILT_IN.into_iter().chain(lists.iter().map(|list| list.name.as_str())).collect();
-    let builder = Builder { base, names, lists: &lists, errors: &found };
+        global(Kind::List).filter_map(|part| names::list(part, &part.service, &found)).collect();
+    let mut known: BTreeSet<String> = BUILT_IN.into_iter().map(str::to_owned).collect();
+    known.extend(lists.iter().map(|list| list.name.clone()));
+    let values: Vec<DerivedValue> =
+        global(Kind::Value).filter_map(|part| names::value(part, &part.service, &known, &found)).collect();
     let mut services: Vec<Service> = Vec::new();
     for part in &sorted.parts {
-        let known = services.iter().any(|service| service.name.to_lowercase() == part.service.to_lowercase());
-        if part.kind != Kind::List && !known {
+        let known_service =
+            services.iter().any(|service| service.name.to_lowercase() == part.service.to_lowercase());
+        if !matches!(part.kind, Kind::List | Kind::Value) && !known_service {
+            let mut builder = Builder {
+                base,
+                names: known.iter().cloned().chain(values.iter().map(|value| value.name.clone())).collect(),
+                listed: known.clone(),
+                lists: &lists,
+                values: &values,
+                own_lists: Vec::new(),
+                own_values: Vec::new(),
+                errors: &found,
+            };
             services.push(builder.service(&part.service, sorted));
         }
     }
     errors.append(&mut found.into_inner());
-    Services { services, lists, warnings: sorted.warnings.clone() }
+    Services { services, lists, values, warnings: sorted.warnings.clone() }
 }
 
-fn of_kind<'s, 'a>(sorted: &'s Sorted<'a>, kind: Kind) -> impl Iterator<Item = &'s Part<'a>> {
+pub(super) fn of_kind<'s, 'a>(sorted: &'s Sorted<'a>, kind: Kind) -> impl Iterator<Item = &'s Part<'a>> {
     sorted.parts.iter().filter(move |part| part.kind == kind)
 }
 
 /// Reads a key; a fault is noted and counts as absent.
-fn read<T>(
+pub(super) fn read<T>(
     part: &Part<'_>,
     key: &str,
     errors: &RefCell<Vec<ServiceError>>,
@@ -65,42 +85,38 @@ fn read<T>(
     }
 }
 
-fn entry<'a>(part: &Part<'a>, key: &str) -> Option<&'a Entry> {
+pub(super) fn entry<'a>(part: &Part<'a>, key: &str) -> Option<&'a Entry> {
     part.entries.iter().find(|(mine, _)| *mine == key).map(|(_, entry)| *entry)
 }
 
-fn fault(part: &Part<'_>, entry: &Entry, key: &str, reason: String, errors: &RefCell<Vec<ServiceError>>) {
+pub(super) fn fault(
+    part: &Part<'_>,
+    entry: &Entry,
+    key: &str,
+    reason: String,
+    errors: &RefCell<Vec<ServiceError>>,
+) {
     let (place, section) = (entry.place(), part.title.clone());
     errors.borrow_mut().push(ServiceError::Value { place, section, key: key.to_owned(), reason });
 }
 
-fn list(part: &Part<'_>, errors: &RefCell<Vec<ServiceError>>) -> Option<ListVariable> {
-    if !membership::is_name(&part.service) || variables::is_identity(&part.service) {
-        let reason = format!("{:?} cannot be the name of a list", part.service);
-        errors.borrow_mut().push(ServiceError::Title {
-            place: part.place.clone(),
-            section: part.title.clone(),
-            reason,
-        });
-        return None;
-    }
-    let item = |text: &str| variables::check_item(text).map(|()| text.to_owned());
-    Some(ListVariable {
-        name: part.service.clone(),
-        item: read(part, "item", errors, item).unwrap_or_else(|| "{address}".into()),
-        separator: read(part, "separator", errors, value::separator).unwrap_or_else(|| ",".into()),
-        select: read(part, "select", errors, value::select).unwrap_or_default(),
-        exclude_self_when_joining: read(part, "exclude_self_when", errors, value::exclude_self)
-            .unwrap_or(false),
-        place: part.place.clone(),
-    })
-}
-
 impl Builder<'_> {
-    fn service(&self, name: &str, sorted: &Sorted<'_>) -> Service {
+    fn service(&mut self, name: &str, sorted: &Sorted<'_>) -> Service {
         let same = |part: &&Part<'_>| part.service.to_lowercase() == name.to_lowercase();
         let own = of_kind(sorted, Kind::Service).find(same);
-        let home = own.and_then(|part| self.home(part));
+        let home = own.and_then(|part| self.home(part)).or_else(|| self.missing_home(name, sorted));
+        self.own_names(name, sorted, home.is_some());
+        self.finish(name, own, home, sorted)
+    }
+
+    fn finish(
+        &self,
+        name: &str,
+        own: Option<&Part<'_>>,
+        home: Option<PathText>,
+        sorted: &Sorted<'_>,
+    ) -> Service {
+        let same = |part: &&Part<'_>| part.service.to_lowercase() == name.to_lowercase();
         let configs: Vec<ConfigFile> = of_kind(sorted, Kind::Config)
             .filter(same)
             .filter_map(|part| self.config(part, home.as_ref()))
@@ -117,6 +133,13 @@ impl Builder<'_> {
             cluster_after: self.option(own, "cluster_after", value::dependencies),
             conflicts: self.option(own, "conflicts", value::names),
             ports: self.option(own, "ports", value::ports),
+            java: self.option(own, "java", value::versions),
+            watcher: own.map(|part| self.defaults(part, "watcher", home.as_ref())).unwrap_or_default(),
+            env: own.map(|part| self.defaults(part, "env", home.as_ref())).unwrap_or_default(),
+            exit_meanings: own.map(|part| self.exit_meanings(part)).unwrap_or_default(),
+            logs: own.map(|part| self.logs(part, home.as_ref())).unwrap_or_default(),
+            lists: self.own_lists.clone(),
+            values: self.own_values.clone(),
             configure_while_running: self.option(own, "configure_while_running", value::while_running),
             remove_before_start: self.stale_files(own, home.as_ref()),
             probes: probes.collect(),
@@ -148,7 +171,8 @@ impl Builder<'_> {
         match template::substitute(text, lookup) {
             Ok(_) => Ok(()),
             Err(problems) => {
-                let known: Vec<&str> = self.names.iter().copied().chain(home.then_some("home")).collect();
+                let names = self.names.iter().map(String::as_str);
+                let known: Vec<&str> = names.chain(home.then_some("home")).collect();
                 Err(format!("{:?}: {}; known: {}", text, template::describe(&problems), known.join(" ")))
             }
         }
@@ -163,7 +187,7 @@ impl Builder<'_> {
     fn home(&self, part: &Part<'_>) -> Option<PathText> {
         let entry = entry(part, "home")?;
         let text = read(part, "home", self.errors, |text| {
-            self.check_names(text, false)?;
+            names::check_placeholders(text, &self.listed)?;
             absolute(self.beside(entry, text), "the ini file's own name")
         })?;
         Some(PathText { text, place: entry.place() })
@@ -175,9 +199,9 @@ impl Builder<'_> {
         Some(PathText { text, place: entry(part, key)?.place() })
     }
 
-    fn below_home(&self, text: &str, home: Option<&PathText>) -> Read<String> {
+    pub(super) fn below_home(&self, text: &str, home: Option<&PathText>) -> Read<String> {
         self.check_names(text, home.is_some())?;
-        let begins_absolute = text.starts_with('/') || text.starts_with("${home}/");
+        let begins_absolute = text.starts_with('/') || text.starts_with("${");
         match home {
             Some(_) if !begins_absolute => absolute(format!("${{home}}/{text}"), "the home"),
             _ => absolute(text.to_owned(), "the service's `home`, which is not set"),
@@ -188,7 +212,10 @@ impl Builder<'_> {
         let target = self.path(part, "target", home);
         let template = self.required(part, "template", |text| {
             self.check_names(text, home.is_some())?;
-            let begins_absolute = text.starts_with('/') || text.starts_with("${home}/");
+            if let Some(name) = text.strip_prefix(shipped::PREFIX) {
+                return shipped::check_template(name).map(|()| text.to_owned());
+            }
+            let begins_absolute = text.starts_with('/') || text.starts_with("${");
             match entry(part, "template") {
                 Some(entry) if !begins_absolute => {
                     absolute(self.beside(entry, text), "the ini file's own name")
@@ -318,9 +345,7 @@ impl Builder<'_> {
                 address,
                 ..Membership::default()
             };
-            let variables = Variables::for_paths(&example, self.lists);
-            let home = home.and_then(|home| variables.substitute(&home.text).ok()).unwrap_or_default();
-            let path = variables.with("home", &home).substitute(text).unwrap_or_default();
+            let path = self.scope(home).variables(Some(&example)).substitute(text).unwrap_or_default();
             check_root(Path::new(&path)).map_err(|refusal| refusal.to_string())?;
             Ok(text.to_owned())
         })?;
@@ -350,7 +375,7 @@ impl Builder<'_> {
 
 /// Accepts an absolute path that does not climb.
 fn absolute(text: String, relative_to: &str) -> Read<String> {
-    if !(text.starts_with('/') || text.starts_with("${home}")) {
+    if !(text.starts_with('/') || text.starts_with("${")) {
         return Err(format!("{text:?} is relative to {relative_to}; write it from `/` on"));
     }
     if text.split('/').any(|part| part == "..") {

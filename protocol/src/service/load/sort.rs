@@ -1,11 +1,9 @@
-//! Titles and keys: which sections are ours, whose they are, and what a profile adds to them.
+//! Titles and keys: which sections are ours, and whose they are.
 
-use super::super::keys::{Kind, nearest, probably_meant};
+use super::super::keys::{FAMILIES, Kind, family, nearest, probably_meant};
 use super::ServiceError;
+use super::inherit::inherit;
 use crate::ini::{Entry, Ini, Place, Section};
-
-/// How deep a profile may use another.
-const MAX_PROFILES: usize = 8;
 
 /// One section of ours: `[config:neo4j:server]` has the kind, `neo4j`, and `server`.
 pub(super) struct Part<'a> {
@@ -17,6 +15,10 @@ pub(super) struct Part<'a> {
     pub(super) place: Place,
     /// Own keys first, then those of the profile that the section has not.
     pub(super) entries: Vec<(&'a str, &'a Entry)>,
+    /// All its keys were taken back.
+    pub(super) emptied: bool,
+    /// It is a service, and uses a profile.
+    pub(super) uses_profile: bool,
 }
 
 pub(super) struct Sorted<'a> {
@@ -55,7 +57,7 @@ fn part<'a>(
 ) -> Option<Part<'a>> {
     let names: Vec<&str> = rest.split(':').collect();
     let (service, label) = match (kind, names.as_slice()) {
-        (Kind::Service | Kind::Profile | Kind::List, [name]) => (*name, String::new()),
+        (Kind::Service | Kind::Profile | Kind::List | Kind::Value, [name]) => (*name, String::new()),
         (Kind::Config | Kind::Probe | Kind::Reset, [name, label]) => (*name, (*label).to_owned()),
         (Kind::Reset, [name, kind, label]) if !label.is_empty() => (*name, format!("{kind}:{label}")),
         _ => ("", String::new()),
@@ -76,34 +78,50 @@ fn part<'a>(
         }
     }
     let (title, place) = (section.name.clone(), section.place());
-    Some(Part { kind, service: service.to_owned(), label, title, place, entries })
+    Some(Part {
+        kind,
+        service: service.to_owned(),
+        label,
+        title,
+        place,
+        entries,
+        emptied: false,
+        uses_profile: false,
+    })
 }
 
 fn known(kind: Kind, key: &str) -> bool {
     if kind.keys().contains(&key) {
         return true;
     }
-    kind == Kind::Profile && dotted(key).is_some_and(|(inner, _, last)| inner.keys().contains(&last))
+    let is_user = matches!(kind, Kind::Service | Kind::Profile);
+    is_user
+        && (family(key).is_some() || dotted(key).is_some_and(|(inner, _, last)| inner.keys().contains(&last)))
 }
 
-/// `config.yaml.target` → config, `yaml`, `target`; a reset's label may hold a second dot for its root.
-fn dotted(key: &str) -> Option<(Kind, String, &str)> {
+/// `config.yaml.target` → config, `yaml`, `target`; a reset's label may hold a second dot for its root,
+/// and `value.heap` is short for `value.heap.text`.
+pub(super) fn dotted(key: &str) -> Option<(Kind, String, &str)> {
     let (word, rest) = key.split_once('.')?;
     let kind = Kind::from_word(word)?;
-    let (label, last) = rest.rsplit_once('.')?;
-    let nested = matches!(kind, Kind::Config | Kind::Probe | Kind::Reset);
+    let (label, last) = match rest.rsplit_once('.') {
+        Some(parts) => parts,
+        None if kind == Kind::Value => (rest, "text"),
+        None => return None,
+    };
     let label = if kind == Kind::Reset { label.replacen('.', ":", 1) } else { label.to_owned() };
-    nested.then_some((kind, label, last))
+    (kind.is_nested() && !label.is_empty()).then_some((kind, label, last))
 }
 
 fn unknown_key(kind: Kind, section: &Section, entry: &Entry) -> ServiceError {
-    let inner = if kind == Kind::Profile { dotted(&entry.key) } else { None };
+    let inner = if matches!(kind, Kind::Profile | Kind::Service) { dotted(&entry.key) } else { None };
     let suggestion = match &inner {
         Some((inner, _, last)) => nearest(last, inner.keys().iter().copied()).map(|word| {
             let stem = entry.key.strip_suffix(last).unwrap_or_default();
             format!("{stem}{word}")
         }),
-        None => nearest(&entry.key, kind.keys().iter().copied()).map(str::to_owned),
+        None => nearest_dotted(kind, &entry.key)
+            .or_else(|| nearest(&entry.key, kind.keys().iter().copied()).map(str::to_owned)),
     };
     ServiceError::UnknownKey {
         place: entry.place(),
@@ -113,76 +131,10 @@ fn unknown_key(kind: Kind, section: &Section, entry: &Entry) -> ServiceError {
     }
 }
 
-/// Lays the profiles' keys under those of the services that use them.
-fn inherit<'a>(parts: &mut Vec<Part<'a>>, profiles: &[Part<'a>], errors: &mut Vec<ServiceError>) {
-    let users: Vec<(String, Vec<(&'a str, &'a Entry)>)> = parts
-        .iter()
-        .filter(|part| part.kind == Kind::Service)
-        .map(|part| (part.service.clone(), profile_keys(part, profiles, errors)))
-        .collect();
-    // A profile that nobody uses may still use another, which must exist.
-    for profile in profiles {
-        profile_keys(profile, profiles, errors);
-    }
-    errors.dedup();
-    for (service, keys) in users {
-        for (key, entry) in keys {
-            let (kind, label, last) = dotted(key).unwrap_or((Kind::Service, String::new(), key));
-            add(parts, kind, &service, &label, (last, entry));
-        }
-    }
-}
-
-/// All keys of the chain of profiles that a section uses; the nearest profile wins.
-fn profile_keys<'a>(
-    user: &Part<'a>,
-    profiles: &[Part<'a>],
-    errors: &mut Vec<ServiceError>,
-) -> Vec<(&'a str, &'a Entry)> {
-    let mut keys: Vec<(&'a str, &'a Entry)> = Vec::new();
-    let mut current = user;
-    for _ in 0..MAX_PROFILES {
-        let Some((_, entry)) = current.entries.iter().find(|(key, _)| *key == "use") else { return keys };
-        let Some(profile) = profiles.iter().find(|profile| profile.service == entry.value) else {
-            let close = nearest(&entry.value, profiles.iter().map(|profile| profile.service.as_str()));
-            let reason = format!("there is no [profile:{}]{}", entry.value, super::suggestion(close));
-            errors.push(value_error(current, entry, reason));
-            return keys;
-        };
-        for (key, entry) in &profile.entries {
-            if *key != "use" && !keys.iter().any(|(mine, _)| mine == key) {
-                keys.push((key, entry));
-            }
-        }
-        current = profile;
-    }
-    if let Some((_, entry)) = user.entries.iter().find(|(key, _)| *key == "use") {
-        let reason = format!("the chain of profiles is longer than {MAX_PROFILES}, or goes in a circle");
-        errors.push(value_error(user, entry, reason));
-    }
-    keys
-}
-
-fn value_error(part: &Part<'_>, entry: &Entry, reason: String) -> ServiceError {
-    ServiceError::Value { place: entry.place(), section: part.title.clone(), key: entry.key.clone(), reason }
-}
-
-/// Adds a profile's key to the section it is for, unless that has its own.
-fn add<'a>(parts: &mut Vec<Part<'a>>, kind: Kind, service: &str, label: &str, key: (&'a str, &'a Entry)) {
-    let same = |part: &&mut Part<'a>| part.kind == kind && part.service == service && part.label == label;
-    match parts.iter_mut().find(same) {
-        Some(part) => {
-            if !part.entries.iter().any(|(mine, _)| *mine == key.0) {
-                part.entries.push(key);
-            }
-        }
-        None => parts.push(Part {
-            kind,
-            service: service.to_owned(),
-            label: label.to_owned(),
-            title: format!("{}:{service}:{label}", kind.word()),
-            place: key.1.place(),
-            entries: vec![key],
-        }),
-    }
+/// For `watchr.cmd`: the first word of a dotted key is what is misspelt.
+fn nearest_dotted(kind: Kind, key: &str) -> Option<String> {
+    let (word, rest) = key.split_once('.').filter(|_| matches!(kind, Kind::Profile | Kind::Service))?;
+    let kinds = Kind::ALL.into_iter().filter(|kind| kind.is_nested()).map(Kind::word);
+    let meant = nearest(word, kinds.chain(FAMILIES)).filter(|meant| *meant != word)?;
+    Some(format!("{meant}.{rest}"))
 }
