@@ -44,6 +44,7 @@ mod services;
 mod settle;
 mod sockets;
 mod spawnspec;
+mod standing;
 mod turn;
 mod watcher;
 mod words;
@@ -170,7 +171,7 @@ impl Work {
 
 impl Arbiter {
     /// An arbiter without watchers. The first input is the configuration: start-up is a difference
-    /// from nothing. `seed` is for `max_age_variance`.
+    /// from nothing. `seed` is for `max_age_variance` and `backoff_jitter`.
     #[must_use]
     pub fn new(seed: u64, mut daemon: DaemonFacts) -> Self {
         let sockets = Managed::new(std::mem::take(&mut daemon.sockets));
@@ -214,8 +215,8 @@ impl Arbiter {
             Input::Command { command, reply } => self.obey(command, reply, &mut work),
             Input::Config(read) => self.adopt(read, &mut work),
             Input::Spawned { key, pid } => self.hear(key, Fact::Spawned { key, pid }, &mut work),
-            Input::SpawnFailed { key, error } => {
-                self.hear(key, Fact::SpawnFailed { key, error }, &mut work);
+            Input::SpawnFailed { key, error, transient } => {
+                self.hear(key, Fact::SpawnFailed { key, error, transient }, &mut work);
                 self.strays.remove(&key);
             }
             Input::Exited { key, exit_code, lingering } => {

@@ -4,7 +4,7 @@
 use serde_json::{Map, Value};
 
 use crate::json;
-use crate::number::Pid;
+use crate::number::{Pid, Wid};
 
 /// What every event's topic begins with; what subscribers ask for.
 pub const PREFIX: &str = "watcher.";
@@ -64,6 +64,18 @@ pub enum EventKind {
         /// What it said.
         error: String,
     },
+    /// A start has to wait. Not of circus: published by watchers that were given a restart policy, and
+    /// where the system had no room.
+    Waiting {
+        /// `backoff`, `retry`, or `start`: a command that starts it.
+        waiting_for: String,
+        /// The reason, for a person.
+        why: String,
+        /// In whose place.
+        wid: Option<Wid>,
+        /// Unix time of the next try; `None` where only a command makes it.
+        retry_at: Option<f64>,
+    },
 }
 
 impl EventKind {
@@ -82,6 +94,7 @@ impl EventKind {
             Self::Remove => "remove",
             Self::HookSuccess { .. } => "hook_success",
             Self::HookFailure { .. } => "hook_failure",
+            Self::Waiting { .. } => "waiting",
         }
     }
 }
@@ -117,6 +130,13 @@ impl Event {
                 put("name", name.as_str().into());
                 put("time", time);
                 put("error", error.as_str().into());
+            }
+            EventKind::Waiting { waiting_for, why, wid, retry_at } => {
+                put("waiting_for", waiting_for.as_str().into());
+                put("why", why.as_str().into());
+                put("wid", wid.map_or(Value::Null, |wid| wid.0.into()));
+                put("retry_at", retry_at.map_or(Value::Null, json::float));
+                put("time", time);
             }
             EventKind::Start
             | EventKind::Stop
@@ -160,6 +180,12 @@ fn kind(action: &str, map: &Map<String, Value>) -> Result<EventKind, EventError>
         "remove" => EventKind::Remove,
         "hook_success" => EventKind::HookSuccess { name: text(map, "name")? },
         "hook_failure" => EventKind::HookFailure { name: text(map, "name")?, error: text(map, "error")? },
+        "waiting" => EventKind::Waiting {
+            waiting_for: text(map, "waiting_for")?,
+            why: text(map, "why")?,
+            wid: map.get("wid").and_then(Value::as_u64).and_then(|wid| u32::try_from(wid).ok()).map(Wid),
+            retry_at: map.get("retry_at").and_then(Value::as_f64),
+        },
         _ => return Err(EventError::Action(action.to_owned())),
     })
 }

@@ -10,7 +10,7 @@ use circus_protocol::codec::{
 use circus_protocol::command::Command;
 use circus_protocol::event::{Event, EventError, EventKind};
 use circus_protocol::json;
-use circus_protocol::number::{Errno, Pid};
+use circus_protocol::number::{Errno, Pid, Wid};
 use circus_protocol::reply::{Refusal, Reply, Status};
 use circus_protocol::stat::{Stat, StatError, memory_text};
 use proptest::prelude::*;
@@ -158,6 +158,15 @@ fn every_event_reads_back() {
         (
             EventKind::HookFailure { name, error: "boom!".to_owned() },
             r#"{"name": "before_start", "time": 1795331250.25, "error": "boom!"}"#,
+        ),
+        (
+            EventKind::Waiting {
+                waiting_for: "backoff".to_owned(),
+                why: "w".to_owned(),
+                wid: Some(Wid(2)),
+                retry_at: Some(1_795_331_251.5),
+            },
+            r#"{"waiting_for": "backoff", "why": "w", "wid": 2, "retry_at": 1795331251.5, "time": 1795331250.25}"#,
         ),
     ] {
         let event = Event { watcher: "a/b.c".to_owned(), time: TIME, kind };

@@ -10,6 +10,8 @@ use crate::arbiter::command::ok;
 use crate::arbiter::effect::{Effect, HookCall, SampleTarget};
 use crate::arbiter::id::{ReplyTo, SampleTag};
 use crate::arbiter::process::Process;
+use crate::arbiter::standing::Standing;
+use crate::arbiter::time::Now;
 use crate::arbiter::watcher::Watcher;
 use crate::arbiter::{Arbiter, Work};
 use crate::config::option;
@@ -77,7 +79,7 @@ impl Subject {
 }
 
 impl Arbiter {
-    pub(super) fn answer(&self, command: &Command) -> Result<Reply, Refusal> {
+    pub(super) fn answer(&self, command: &Command, now: Now) -> Result<Reply, Refusal> {
         match command {
             Command::List { name: None } => {
                 Ok(ok(json!({"watchers": self.names.keys().collect::<Vec<_>>()})))
@@ -93,7 +95,7 @@ impl Arbiter {
                 let statuses: Map<String, Value> = self.present().map(status).collect();
                 Ok(ok(json!({"statuses": statuses})))
             }
-            Command::Status { name: Some(name) } => Ok(Reply::Status(self.get(name)?.status().to_owned())),
+            Command::Status { name: Some(name) } => Ok(status(self.get(name)?.standing(now))),
             Command::NumWatchers => Ok(ok(json!({"numwatchers": self.present().count()}))),
             Command::NumProcesses { name: None } => {
                 let count: usize = self.present().map(|watcher| watcher.pids().count()).sum();
@@ -280,6 +282,20 @@ impl Arbiter {
             None => work.reply(question.reply, question.form.body(entries)),
         }
     }
+}
+
+/// The state, and, where circus has no word for it, why it is in it.
+fn status(standing: Standing) -> Reply {
+    let Some(waiting_for) = standing.reason.waiting_for() else {
+        return Reply::Status(standing.state.to_owned());
+    };
+    let until = standing.until.map_or(Value::Null, float);
+    ok(json!({
+        "status": standing.state,
+        "waiting_for": waiting_for,
+        "why": standing.reason.to_string(),
+        "retry_at": until,
+    }))
 }
 
 /// What the host read, with what only we know: age since our own start, when that was, which worker.

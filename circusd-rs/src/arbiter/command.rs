@@ -57,7 +57,7 @@ impl Arbiter {
             | Command::Options { .. }
             | Command::Status { .. }
             | Command::Hello => {
-                let answer = self.answer(&command)?;
+                let answer = self.answer(&command, work.now)?;
                 work.reply(reply, answer);
                 Ok(())
             }

@@ -35,6 +35,9 @@ pub enum Input {
         key: Key,
         /// Why, in circus' words: `[Errno 2] No such file or directory: 'prog'`.
         error: String,
+        /// The system had no room for it just then (descriptors, processes, memory): this says nothing
+        /// about the program, so it is tried again and `max_retry` does not count it.
+        transient: bool,
     },
     /// A process ended and was reaped.
     Exited {

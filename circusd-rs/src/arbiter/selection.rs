@@ -75,7 +75,7 @@ impl Arbiter {
     pub(super) fn wish_down(&mut self, id: WatcherId, wanted: Wanted, by: &str, work: &mut Work) {
         self.operations.forget(id);
         self.with(id, work, |watcher, ctx| {
-            watcher.wish_down(wanted);
+            watcher.wish_down(wanted, by);
             watcher.overtake(Goal::wants_up, by, ctx.done);
         });
     }

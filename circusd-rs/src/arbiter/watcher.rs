@@ -21,6 +21,7 @@ mod converge;
 mod deaths;
 pub(in crate::arbiter) mod hooks;
 mod reload;
+mod standing;
 mod waiting;
 
 use std::collections::BTreeMap;
@@ -37,9 +38,10 @@ use crate::arbiter::operation::{Goal, OpId, Outcome, Ticket};
 use crate::arbiter::pace::{Slots, Tries};
 use crate::arbiter::process::{Process, State, Why};
 use crate::arbiter::sockets::Bound;
+use crate::arbiter::standing::Reason;
 use crate::arbiter::time::{Moment, Now};
 use crate::config::option::{self, Trigger};
-use crate::config::policy::Policy;
+use crate::config::policy::{Policy, Restart};
 use crate::config::{Global, WatcherConfig};
 
 /// What circus prints as status, with what is only known in it.
@@ -102,7 +104,7 @@ pub(super) struct Ctx<'a> {
     pub(super) next_key: &'a mut u64,
     /// The keys that were taken in this step.
     pub(super) born: &'a mut Vec<Key>,
-    /// For `max_age_variance`.
+    /// For `max_age_variance` and `backoff_jitter`.
     pub(super) random: &'a mut Random,
     /// The longest pause between two tries.
     pub(super) ceiling: Duration,
@@ -167,6 +169,8 @@ pub(super) struct Watcher {
     pub(super) tries: Tries,
     pub(super) slots: Slots,
     pub(super) hooks: hooks::Hooks,
+    /// For those who ask why it is as it is.
+    pub(super) record: standing::Record,
     /// The deadline the arbiter has noted for it.
     pub(super) noted: Option<Moment>,
 }
@@ -193,6 +197,7 @@ impl Watcher {
             tries: Tries::default(),
             slots: Slots::default(),
             hooks: hooks::Hooks::default(),
+            record: standing::Record::default(),
             noted: None,
         }
     }
@@ -238,11 +243,11 @@ impl Watcher {
             Phase::Active => match self.reload {
                 None | Some(Reload::Queued(_)) => true,
                 Some(Reload::Pending(_) | Reload::Replace { .. } | Reload::Sequential { .. }) => {
-                    self.tries.failed() > 0
+                    self.tries.in_vain() > 0
                 }
             },
             Phase::Stopped => self.wanted != Wanted::Up || self.holds > 0,
-            Phase::Starting { .. } => self.tries.failed() > 1,
+            Phase::Starting { .. } => self.tries.in_vain() > 1,
             Phase::Stopping { .. } => self.reload != Some(Reload::Pending(Style::Restart)),
         }
     }
@@ -303,9 +308,10 @@ impl Watcher {
             self.trouble = None;
             self.tries = Tries::default();
         }
-        self.refill = self.phase == Phase::Active && !self.config.respawn;
+        self.refill = self.phase == Phase::Active && !self.config.respawns();
         self.wanted = Wanted::Up;
         self.slots.clear();
+        self.tries.hasten();
     }
 
     /// Somebody wants it up, in its turn.
@@ -318,7 +324,7 @@ impl Watcher {
     }
 
     /// Somebody wants it down; `Gone` is never taken back.
-    pub(super) fn wish_down(&mut self, wanted: Wanted) {
+    pub(super) fn wish_down(&mut self, wanted: Wanted, by: &str) {
         if self.wanted != Wanted::Gone {
             self.wanted = wanted;
         }
@@ -326,6 +332,7 @@ impl Watcher {
         self.knocked = false;
         self.reload = None;
         self.trouble = None;
+        self.record.halt = Reason::Asked { by: by.to_owned() };
     }
 
     /// Somebody wants it stopped and started.
@@ -377,10 +384,20 @@ impl Watcher {
 
     /// Other rules for what follows a death: whoever rests by the old ones is tried again now.
     pub(super) fn wish_policy(&mut self, policy: Policy) {
-        self.config.policy = policy;
+        let before = std::mem::replace(&mut self.config.policy, policy);
         self.trouble = None;
         self.tries = Tries::default();
-        self.slots.clear();
+        self.forgive(before.restart);
+    }
+
+    /// The rules have changed: nobody rests by the old ones. Who was done stays done unless the very
+    /// rule about that has changed.
+    fn forgive(&mut self, restart: Option<Restart>) {
+        if restart == self.config.policy.restart {
+            self.slots.forgive();
+        } else {
+            self.slots.clear();
+        }
     }
 
     /// `set` of one option; the processes follow when all are applied.
@@ -391,7 +408,11 @@ impl Watcher {
         ctx: &mut Ctx<'_>,
     ) -> Result<Trigger, Refusal> {
         let streams = (self.config.stdout_stream.clone(), self.config.stderr_stream.clone());
+        let policy = self.config.policy.clone();
         let trigger = option::set(&mut self.config, key, value)?;
+        if policy != self.config.policy {
+            self.forgive(policy.restart);
+        }
         if streams != (self.config.stdout_stream.clone(), self.config.stderr_stream.clone())
             && !self.is_stopped()
         {

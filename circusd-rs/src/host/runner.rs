@@ -198,7 +198,7 @@ impl Runner {
         match error.into_inner() {
             Order::Spawn { key, spec: _ } => {
                 let error = format!("[Errno {errno}] Resource temporarily unavailable: fork");
-                self.answer(Input::SpawnFailed { key, error });
+                self.answer(Input::SpawnFailed { key, error, transient: false });
             }
             Order::Signal { .. } | Order::Aid { .. } | Order::Keep(_) | Order::Watch { .. } => {}
             Order::Sockets { job, changes: _ } => {

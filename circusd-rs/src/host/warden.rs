@@ -202,14 +202,14 @@ impl Warden {
                 Order::Spawn { key, spec } => {
                     picture.outdate();
                     if let Err(error) = self.spawn(key, &spec) {
-                        self.tell(key, Input::SpawnFailed { key, error });
+                        self.tell(key, Input::SpawnFailed { key, error, transient: false });
                     }
                 }
                 Order::Aid { key, spec, pipes, news } => {
                     picture.outdate();
                     self.aides.insert(key, news);
                     if let Err(error) = self.aid(key, &spec, &pipes) {
-                        self.tell(key, Input::SpawnFailed { key, error });
+                        self.tell(key, Input::SpawnFailed { key, error, transient: false });
                     }
                 }
                 Order::Signal { key, signal, reach } => {

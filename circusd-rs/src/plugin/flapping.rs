@@ -92,7 +92,8 @@ impl Story {
             | EventKind::Add
             | EventKind::Remove
             | EventKind::HookSuccess { .. }
-            | EventKind::HookFailure { .. } => {}
+            | EventKind::HookFailure { .. }
+            | EventKind::Waiting { .. } => {}
         }
         false
     }

@@ -121,7 +121,8 @@ impl Work for Dog {
             | EventKind::Add
             | EventKind::Remove
             | EventKind::HookSuccess { .. }
-            | EventKind::HookFailure { .. } => {}
+            | EventKind::HookFailure { .. }
+            | EventKind::Waiting { .. } => {}
         }
         Ok(())
     }

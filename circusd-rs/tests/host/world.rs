@@ -78,7 +78,7 @@ impl World {
 
     pub(crate) async fn spawn_failed(&mut self, expected: Key) -> String {
         match self.next().await {
-            Input::SpawnFailed { key, error } if key == expected => error,
+            Input::SpawnFailed { key, error, .. } if key == expected => error,
             other => panic!("{other:?}"),
         }
     }

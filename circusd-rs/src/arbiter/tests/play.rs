@@ -291,7 +291,7 @@ impl Play {
     fn answer(&mut self, key: Key, name: String, wid: u32) {
         if self.manners.get(&name).copied().unwrap_or(POLITE).missing {
             let error = "[Errno 2] No such file or directory: 'prog'".to_owned();
-            self.inbox.push_back(Input::SpawnFailed { key, error });
+            self.inbox.push_back(Input::SpawnFailed { key, error, transient: false });
             return;
         }
         self.next_pid += 1;
@@ -387,6 +387,7 @@ impl Play {
                     EventKind::Remove => "remove".to_owned(),
                     EventKind::HookSuccess { name } => format!("hook_success {name}"),
                     EventKind::HookFailure { name, .. } => format!("hook_failure {name}"),
+                    EventKind::Waiting { waiting_for, .. } => format!("waiting {waiting_for}"),
                 };
                 let _ = writeln!(self.trace, "{} {what}", event.watcher);
             }

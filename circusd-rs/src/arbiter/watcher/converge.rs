@@ -14,6 +14,7 @@ use crate::arbiter::id::Key;
 use crate::arbiter::pace::Tries;
 use crate::arbiter::process::{Process, State, Why};
 use crate::arbiter::spawnspec;
+use crate::arbiter::standing::Reason;
 use crate::arbiter::time::{Moment, seconds};
 use crate::config::StreamConfig;
 
@@ -76,7 +77,7 @@ impl Watcher {
         }
         self.warm = Moment::default();
         self.open_streams(ctx);
-        self.phase = Phase::Starting { spawned: 0 };
+        self.enter(Phase::Starting { spawned: 0 }, ctx);
     }
 
     /// An `on_demand` watcher that should be up waits for somebody to knock; any other does not.
@@ -95,6 +96,7 @@ impl Watcher {
         let wanted = self.config.numprocesses;
         if wanted == 0 {
             self.wanted = Wanted::Down;
+            self.record.halt = Reason::NoProcesses;
             return self.begin_stop(ctx);
         }
         if spawned < wanted {
@@ -112,7 +114,7 @@ impl Watcher {
     }
 
     pub(super) fn become_active(&mut self, ctx: &mut Ctx<'_>) {
-        self.phase = Phase::Active;
+        self.enter(Phase::Active, ctx);
         self.say(EventKind::Start, ctx);
         self.log(LogLevel::Info, format!("{} started", self.config.name), ctx);
     }
@@ -126,25 +128,35 @@ impl Watcher {
             self.shed_surplus(ctx);
             return self.processes.is_empty() && self.rest_on_demand(ctx);
         }
-        if !self.config.respawn {
+        if !self.config.respawns() {
             if self.refill {
                 return self.fill_again(ctx);
             }
             if self.processes.is_empty() && self.config.numprocesses > 0 {
-                self.wanted = Wanted::Down;
-                return self.begin_stop(ctx);
+                return self.end_worn_out(ctx);
             }
             self.shed_surplus(ctx);
             return false;
         }
         self.shed_surplus(ctx);
+        if self.is_worn_out() {
+            return self.end_worn_out(ctx);
+        }
         self.spawn_missing(u32::MAX, ctx)
+    }
+
+    /// Nobody is there, and nobody will be.
+    fn end_worn_out(&mut self, ctx: &mut Ctx<'_>) -> bool {
+        self.wear_out(ctx);
+        self.log(LogLevel::Info, format!("{}: {}", self.config.name, self.record.halt), ctx);
+        self.wanted = Wanted::Down;
+        self.begin_stop(ctx)
     }
 
     /// All processes of an `on_demand` watcher ended by themselves: the next knock starts it again. As
     /// with stock, this is no `stop` to anybody.
     fn rest_on_demand(&mut self, ctx: &mut Ctx<'_>) -> bool {
-        self.phase = Phase::Stopped;
+        self.enter(Phase::Stopped, ctx);
         self.wanted = Wanted::Demand;
         self.close_streams(ctx);
         self.log(LogLevel::Info, format!("{} waits for its socket", self.config.name), ctx);
@@ -163,7 +175,7 @@ impl Watcher {
                 Reload::Pending(Style::Start)
             }
         });
-        self.phase = Phase::Stopping { reaps: BTreeMap::new() };
+        self.enter(Phase::Stopping { reaps: BTreeMap::new() }, ctx);
         self.call(Point::BeforeStop, ctx);
         let (signal, limit) = (self.config.stop_signal, ctx.now.mono + self.grace());
         let keys: Vec<Key> = self.processes.keys().copied().collect();
@@ -202,7 +214,7 @@ impl Watcher {
             self.say_reaped(pid, exit_code, false, ctx);
             return true;
         }
-        self.phase = Phase::Stopped;
+        self.enter(Phase::Stopped, ctx);
         self.close_streams(ctx);
         self.slots.clear();
         self.say(EventKind::Stop, ctx);
@@ -339,7 +351,10 @@ impl Watcher {
     pub(super) fn spawn_missing(&mut self, most: u32, ctx: &mut Ctx<'_>) -> bool {
         let wanted = usize::try_from(self.config.numprocesses).unwrap_or(usize::MAX);
         let used: BTreeSet<Wid> = self.processes.values().map(|process| process.wid).collect();
-        let resting = self.slots.resting(ctx.now.mono).filter(|wid| !used.contains(wid)).count();
+        let resting = self.slots.resting(ctx.now.mono).filter(|(wid, _)| !used.contains(wid)).count();
+        if self.filled() >= wanted {
+            self.slots.reopen();
+        }
         if most == 0 || self.filled() + resting >= wanted || ctx.now.mono < self.warm {
             return false;
         }
@@ -358,7 +373,7 @@ impl Watcher {
             return self.give_up(ctx);
         }
         // Once for each process, not for each try.
-        if self.tries.failed() == 0 && self.hooked(Point::BeforeSpawn) {
+        if self.tries.in_vain() == 0 && self.hooked(Point::BeforeSpawn) {
             self.call(Point::BeforeSpawn, ctx);
             return false;
         }
@@ -373,6 +388,7 @@ impl Watcher {
             Err(error) => {
                 self.log(LogLevel::Error, format!("error in '{}': {error}", self.config.name), ctx);
                 self.trouble = Some(format!("'{}' cannot be started: {error}", self.config.name));
+                self.record.halt = Reason::Broken { error };
                 self.wanted = Wanted::Down;
                 return self.begin_stop(ctx);
             }
@@ -395,12 +411,13 @@ impl Watcher {
 
     /// Nothing can be started: the watcher stops, except in a reload, where the old ones stay.
     pub(super) fn give_up(&mut self, ctx: &mut Ctx<'_>) -> bool {
-        self.tries = Tries::default();
+        let tries = std::mem::take(&mut self.tries).in_vain();
         if let Some(Reload::Replace { failed, .. }) = &mut self.reload {
             *failed = true;
             return true;
         }
         self.log(LogLevel::Error, format!("{} cannot be started, giving up", self.config.name), ctx);
+        self.record.halt = Reason::Unstartable { error: self.record.error.clone(), tries };
         self.wanted = Wanted::Down;
         self.begin_stop(ctx)
     }
@@ -408,7 +425,7 @@ impl Watcher {
     /// The smallest number that is neither in use nor must rest.
     fn free_wid(&self, ctx: &Ctx<'_>) -> Wid {
         let mut taken: BTreeSet<Wid> = self.processes.values().map(|process| process.wid).collect();
-        taken.extend(self.slots.resting(ctx.now.mono));
+        taken.extend(self.slots.resting(ctx.now.mono).map(|(wid, _)| wid));
         let mut wid = Wid(1);
         while taken.contains(&wid) {
             wid = Wid(wid.0 + 1);

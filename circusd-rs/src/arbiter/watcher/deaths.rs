@@ -7,9 +7,10 @@ use super::{Ctx, Phase, Reload, Watcher};
 use crate::arbiter::effect::{Effect, LogLevel, Reach};
 use crate::arbiter::hook::Point;
 use crate::arbiter::id::Key;
-use crate::arbiter::pace::Tries;
+use crate::arbiter::pace::{Death, Pace, Tries};
 use crate::arbiter::process::{Process, State, Why};
 use crate::arbiter::time::seconds;
+use crate::config::policy::Restart;
 
 impl Watcher {
     /// Fork and exec succeeded.
@@ -53,7 +54,13 @@ impl Watcher {
     }
 
     /// Fork or exec failed.
-    pub(in crate::arbiter) fn spawn_failed(&mut self, key: Key, error: &str, ctx: &mut Ctx<'_>) {
+    pub(in crate::arbiter) fn spawn_failed(
+        &mut self,
+        key: Key,
+        error: &str,
+        transient: bool,
+        ctx: &mut Ctx<'_>,
+    ) {
         ctx.buried.push(key);
         if self.processes.remove(&key).is_none_or(|process| !process.spawning()) {
             return self.bug("failed to spawn, but not asked for", key, ctx);
@@ -62,14 +69,22 @@ impl Watcher {
         if matches!(self.phase, Phase::Stopping { .. }) {
             return;
         }
+        error.clone_into(&mut self.record.error);
         // Where tries are counted they follow at once, where they are not they may never end.
-        let patient = (self.config.max_retry == -1).then_some(ctx.ceiling);
-        self.tries.fail(ctx.now.mono, patient);
-        let reload_over = patient.is_some()
+        let patient = transient || self.config.max_retry == -1 || self.config.policy.backoff.is_some();
+        let pace = Pace::of(&self.config.policy, ctx.ceiling);
+        if transient {
+            self.tries.stall(ctx.now.mono, pace, ctx.random);
+        } else {
+            self.tries.fail(ctx.now.mono, patient.then_some(pace), ctx.random);
+        }
+        let reload_over = patient
             && matches!(self.reload, Some(Reload::Replace { .. }))
-            && self.tries.failed() >= super::waiting::TRIES_BEFORE_ANSWER;
+            && self.tries.in_vain() >= super::waiting::TRIES_BEFORE_ANSWER;
         if !self.may_try(self.tries.failed()) || reload_over {
             self.give_up(ctx);
+        } else if transient || self.config.policy.backoff.is_some() {
+            self.say_retrying(ctx);
         }
     }
 
@@ -88,8 +103,7 @@ impl Watcher {
             State::Spawning | State::Draining { .. } => self.bug("exited, but not alive", key, ctx),
             State::Running { pid, .. } => {
                 self.say_reaped(pid, exit_code, true, ctx);
-                let lived = ctx.now.mono.since(process.since);
-                self.slots.died(process.wid, lived, ctx.now.mono, ctx.ceiling);
+                self.judge(Death { wid: process.wid, started: process.since, exit_code }, ctx);
                 let drain = State::Draining { why: Why::Crashed, kill_at: None };
                 self.leave(process, lingering, Signal::KILL, drain, ctx);
             }
@@ -105,6 +119,23 @@ impl Watcher {
                 let signal = if kill_at.is_some() { signal } else { Signal::KILL };
                 self.leave(process, lingering, signal, State::Draining { why, kill_at }, ctx);
             }
+        }
+    }
+
+    /// A process ended by itself: how soon is there another in its place, if at all?
+    fn judge(&mut self, death: Death, ctx: &mut Ctx<'_>) {
+        self.record.exit_code = death.exit_code;
+        let policy = &self.config.policy;
+        // Who waits for a socket is started by it, however the last one ended.
+        let choosy = policy.restart == Some(Restart::OnFailure) && !self.config.on_demand;
+        if choosy && policy.expects(death.exit_code) {
+            self.slots.finished(death);
+            return;
+        }
+        let pace = Pace::of(policy, ctx.ceiling);
+        self.slots.died(death, ctx.now.mono, pace, ctx.random);
+        if self.config.respawns() || self.config.on_demand {
+            self.say_resting(death.wid, ctx);
         }
     }
 

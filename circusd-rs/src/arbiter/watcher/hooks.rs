@@ -24,6 +24,7 @@ use crate::arbiter::hook::{self, Point};
 use crate::arbiter::id::{JobId, Key};
 use crate::arbiter::input::HookOutcome;
 use crate::arbiter::process::Why;
+use crate::arbiter::standing::Reason;
 
 /// How long SIGKILL waits for a hook beyond `graceful_timeout`.
 pub(super) const KILL_PATIENCE: Duration = Duration::from_secs(5);
@@ -57,7 +58,7 @@ enum Step {
 #[derive(Debug, Clone)]
 pub(in crate::arbiter) enum Fact {
     Spawned { key: Key, pid: Pid },
-    SpawnFailed { key: Key, error: String },
+    SpawnFailed { key: Key, error: String, transient: bool },
     Exited { key: Key, exit_code: Option<i32>, lingering: bool },
     Gone { key: Key },
 }
@@ -78,6 +79,11 @@ impl Hooks {
     pub(in crate::arbiter) fn waiting(&self) -> bool {
         self.under_way.is_some()
     }
+
+    /// Which.
+    pub(in crate::arbiter) fn name(&self) -> Option<&'static str> {
+        self.under_way.as_ref().map(|(_, point)| point.name())
+    }
 }
 
 impl Watcher {
@@ -93,7 +99,7 @@ impl Watcher {
     fn learn(&mut self, fact: Fact, ctx: &mut Ctx<'_>) {
         match fact {
             Fact::Spawned { key, pid } => self.spawned(key, pid, ctx),
-            Fact::SpawnFailed { key, error } => self.spawn_failed(key, &error, ctx),
+            Fact::SpawnFailed { key, error, transient } => self.spawn_failed(key, &error, transient, ctx),
             Fact::Exited { key, exit_code, lingering } => self.exited(key, exit_code, lingering, ctx),
             Fact::Gone { key } => self.gone(key, ctx),
         }
@@ -264,13 +270,13 @@ impl Watcher {
             Point::AfterSpawn { key, pid } if agreed => self.born(key, pid, ctx),
             Point::BeforeStart => {
                 self.reload = None;
-                self.abort();
+                self.abort(point);
             }
-            Point::AfterStart => self.abort(),
-            Point::BeforeSpawn => self.refuse_spawn(),
+            Point::AfterStart => self.abort(point),
+            Point::BeforeSpawn => self.refuse_spawn(point),
             Point::AfterSpawn { key, .. } => {
                 self.end(key, Why::Vetoed, self.config.stop_signal, self.grace(), ctx);
-                self.refuse_spawn();
+                self.refuse_spawn(point);
             }
             Point::BeforeSignal { .. } => self.hooks.vetoed = !agreed,
             Point::BeforeStop
@@ -282,20 +288,23 @@ impl Watcher {
     }
 
     /// A hook does not want it up.
-    fn abort(&mut self) {
+    fn abort(&mut self, point: Point) {
         match self.wanted {
-            Wanted::Up | Wanted::Queued => self.wanted = Wanted::Down,
+            Wanted::Up | Wanted::Queued => {
+                self.wanted = Wanted::Down;
+                self.record.halt = Reason::Refused { hook: point.name().to_owned() };
+            }
             Wanted::Down | Wanted::Demand | Wanted::Gone => {}
         }
     }
 
     /// A hook does not want another process; in a reload that leaves one place empty, otherwise the
     /// watcher stops.
-    fn refuse_spawn(&mut self) {
+    fn refuse_spawn(&mut self, point: Point) {
         if let Some(Reload::Replace { spawned, .. }) = &mut self.reload {
             *spawned = spawned.saturating_add(1);
         } else {
-            self.abort();
+            self.abort(point);
         }
     }
 }

@@ -55,7 +55,7 @@ impl Watcher {
     /// Waits for its turn; life goes on meanwhile.
     fn keep_going(&mut self, ctx: &mut Ctx<'_>) -> bool {
         self.shed_surplus(ctx);
-        self.config.respawn && self.spawn_missing(u32::MAX, ctx)
+        self.config.respawns() && self.spawn_missing(u32::MAX, ctx)
     }
 
     /// All new ones first; then the old ones are surplus.

@@ -53,7 +53,7 @@ impl Watcher {
 
     /// Whoever waits for a program that cannot be started is told after a while.
     fn in_vain(&self) -> Option<Outcome> {
-        let (name, tries) = (&self.config.name, self.tries.failed());
+        let (name, tries) = (&self.config.name, self.tries.in_vain());
         let text = || format!("'{name}' could not be started in {tries} tries, still trying");
         (tries >= TRIES_BEFORE_ANSWER).then(|| Outcome::Failed(text()))
     }
@@ -62,7 +62,7 @@ impl Watcher {
     fn begun(&self) -> bool {
         match self.phase {
             Phase::Stopped => self.wanted != Wanted::Queued,
-            Phase::Starting { spawned } => spawned > 0 || self.tries.failed() > 0,
+            Phase::Starting { spawned } => spawned > 0 || self.tries.in_vain() > 0,
             Phase::Active => !self.processes.values().any(Process::spawning),
             Phase::Stopping { .. } => true,
         }
@@ -72,7 +72,7 @@ impl Watcher {
     fn is_calm(&self, now: Moment) -> bool {
         let quiet = !self.processes.values().any(|process| process.spawning() || process.leaving());
         let wanted = usize::try_from(self.config.numprocesses).unwrap_or(usize::MAX);
-        let resting = self.slots.resting(now).next().is_some() || !self.config.respawn;
+        let resting = self.slots.resting(now).next().is_some() || !self.config.respawns();
         self.reload.is_none() && quiet && (self.filled() >= wanted || resting)
     }
 

@@ -99,7 +99,7 @@ impl Warden {
         if let Some(error) = spawn::failure(&plan, report) {
             raw::await_exit(pid.get());
             self.forget(key, pid.get());
-            self.tell(key, Input::SpawnFailed { key, error });
+            self.tell(key, Input::SpawnFailed { key, error, transient: false });
             return;
         }
         let mut picture = Picture::default();
