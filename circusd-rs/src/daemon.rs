@@ -44,6 +44,7 @@ use crate::host::reset::recover;
 use crate::host::runner::{LoopEffect, Orphans, Runner, adopt_orphans};
 use crate::host::sample::feed::Feed;
 use crate::host::socket::Reads;
+use crate::host::spawn::heap;
 use feed::{Desk, Figures};
 use setup::{Bound, Prepared, SetupError};
 
@@ -56,6 +57,7 @@ const LAST_WORDS: Duration = Duration::from_secs(3);
 /// Runs until told to end; the exit status.
 #[must_use]
 pub fn run(arguments: &Arguments) -> ExitCode {
+    heap::be_frugal();
     match setup::prepare(arguments) {
         Ok(Some(prepared)) => supervise(prepared),
         Ok(None) => ExitCode::SUCCESS,

@@ -11,7 +11,7 @@
 //!
 //! Nobody waits for the loop and the loop waits for nobody: it leaves a new [`Roster`] each second
 //! while somebody listens, the feed takes the one that lies there. While nobody listens, neither
-//! does anything.
+//! does anything, nor wakes up for it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -132,10 +132,14 @@ async fn publish(
                 continue;
             }
         }
-        let heard = stats.is_heard();
-        hearing.send_if_modified(|before| std::mem::replace(before, heard) != heard);
-        if !(heard && std::mem::replace(&mut ready, heard)) {
-            (ready, counts) = (heard, false);
+        if !stats.is_heard() {
+            hearing.send_replace(false);
+            (ready, counts) = (false, false);
+            stats.heard().await;
+            hearing.send_replace(true);
+            ticks.reset();
+        }
+        if !std::mem::replace(&mut ready, true) {
             continue;
         }
         let roster = Arc::clone(&latest.borrow());

@@ -55,6 +55,11 @@ impl Stats {
         self.publisher.is_heard()
     }
 
+    /// Returns when somebody listens.
+    pub async fn heard(&self) {
+        self.publisher.heard().await;
+    }
+
     /// Whose figures somebody wants, each once.
     #[must_use]
     pub fn wanted(&self, roster: &Roster) -> Vec<Pid> {

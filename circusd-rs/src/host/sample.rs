@@ -2,7 +2,8 @@
 //!
 //! Per-process figures are read from `/proc` directly, and only physical memory comes from the
 //! `sysinfo` crate: what circus shows needs one file for each process of the machine and two more for
-//! those asked for, in the kernel's own ticks (`tests/host.rs` prints what 500 processes cost).
+//! those asked for, in the kernel's own ticks (`tests/host.rs` prints what 500 processes cost). Those two
+//! cost most and hardly ever change, so what they said is remembered for a while.
 //!
 //! CPU percentages are since this thread's previous look at the same process. It refuses to know
 //! watchers, worker ids and start times; the arbiter puts those in.
@@ -38,6 +39,10 @@ const SHORTEST: Duration = Duration::from_millis(100);
 /// How long a process is remembered that nobody asked for.
 const FORGET: Duration = Duration::from_secs(600);
 
+/// How long a process' owner and name are believed, at most; and no longer than it had lived when they
+/// were read, because what changes them happens early. Another program is noticed at once.
+const BELIEVE: Duration = Duration::from_secs(10);
+
 /// Whose figures are wanted, and under which number they go back.
 #[derive(Debug)]
 pub(crate) struct Question {
@@ -65,6 +70,16 @@ pub(crate) fn start(inputs: mpsc::Sender<Input>) -> io::Result<mpsc::Sender<Ques
 pub(crate) struct Sampler {
     machine: Machine,
     seen: HashMap<i32, Seen>,
+    known: HashMap<i32, Known>,
+}
+
+/// What was read about one program in one process.
+#[derive(Debug)]
+struct Known {
+    start: u64,
+    image: u64,
+    until: Instant,
+    sight: Sight,
 }
 
 #[derive(Debug)]
@@ -80,7 +95,7 @@ impl Sampler {
         let memory = RefreshKind::nothing().with_memory(MemoryRefreshKind::nothing().with_ram());
         let system = System::new_with_specifics(memory).map_err(io::Error::other)?;
         let machine = Machine::new(system.total_memory())?;
-        Ok(Self { machine, seen: HashMap::new() })
+        Ok(Self { machine, seen: HashMap::new(), known: HashMap::new() })
     }
 
     /// One object for each target, `None` for those that are gone.
@@ -106,7 +121,7 @@ impl Sampler {
                     }),
             });
         }
-        self.seen.retain(|_, seen| now.duration_since(seen.at) < FORGET);
+        self.forget(now);
         answers
     }
 
@@ -117,7 +132,7 @@ impl Sampler {
         let entries = pids.iter().filter_map(|pid| Entry::read(pid.get()));
         let living: Vec<Entry> = entries.filter(|entry| entry.state != b'Z' && entry.state != b'X').collect();
         let figures = living.iter().map(|entry| self.figures(entry, now, wall, Vec::new())).collect();
-        self.seen.retain(|_, seen| now.duration_since(seen.at) < FORGET);
+        self.forget(now);
         figures
     }
 
@@ -129,7 +144,31 @@ impl Sampler {
         children: Vec<ProcessFigures>,
     ) -> ProcessFigures {
         let cpu = self.percent(entry, now);
-        Sight::read(entry, &mut self.machine).figures(entry, &self.machine, cpu, wall, children)
+        let created = self.machine.created(entry);
+        let sight = self.sight(entry, now, wall - created);
+        sight.figures(entry, &self.machine, cpu, wall, children)
+    }
+
+    /// Who owns it and what it is called, `age` seconds after it began.
+    fn sight(&mut self, entry: &Entry, now: Instant, age: f64) -> Sight {
+        if let Some(known) = self.known.get(&entry.pid)
+            && (known.start, known.image) == (entry.start, entry.image)
+            && now < known.until
+        {
+            return known.sight.clone();
+        }
+        let sight = Sight::read(entry, &mut self.machine);
+        let believe = Duration::try_from_secs_f64(age).unwrap_or_default().min(BELIEVE);
+        let known =
+            Known { start: entry.start, image: entry.image, until: now + believe, sight: sight.clone() };
+        self.known.insert(entry.pid, known);
+        sight
+    }
+
+    /// Whoever was not asked for in a long time.
+    fn forget(&mut self, now: Instant) {
+        self.seen.retain(|_, seen| now.duration_since(seen.at) < FORGET);
+        self.known.retain(|_, known| known.until + FORGET > now);
     }
 
     /// Percent of one CPU since the last look, 0 at the first.
@@ -192,6 +231,32 @@ mod tests {
         // Another process of the same number begins anew.
         entry.start += 1;
         assert_eq!(sampler.percent(&entry, at(4.0)), 0.0);
+    }
+
+    #[test]
+    fn an_owner_and_a_name_are_believed_for_a_while_and_not_of_another_program() {
+        let mut sampler = Sampler::new().unwrap();
+        let mut entry = Entry::read(std::process::id().cast_signed()).unwrap();
+        assert_ne!(entry.image, 0);
+        let start = clock::monotonic();
+        let at = |seconds: f64| start + Duration::from_secs_f64(seconds);
+        let real = sampler.sight(&entry, start, 3.0);
+        let mut rename = |sampler: &mut Sampler| {
+            let known = sampler.known.get_mut(&entry.pid).unwrap();
+            known.sight = Sight::named("old");
+            known.sight.clone()
+        };
+        let old = rename(&mut sampler);
+        assert_eq!(sampler.sight(&entry, at(2.9), 5.9), old);
+        assert_eq!(sampler.sight(&entry, at(3.1), 6.1), real);
+        rename(&mut sampler);
+        entry.image += 1;
+        assert_eq!(sampler.sight(&entry, at(3.2), 6.2), real);
+        // Just started: it may still change its owner.
+        entry.start += 1;
+        sampler.sight(&entry, at(4.0), 0.0);
+        sampler.known.get_mut(&entry.pid).unwrap().sight = Sight::named("old");
+        assert_eq!(sampler.sight(&entry, at(4.0), 0.0), real);
     }
 
     #[test]

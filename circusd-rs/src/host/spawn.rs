@@ -11,13 +11,15 @@
 //! ```
 //!
 //! Why not `std::process::Command`: it reports an errno without its stage, looks programs up in the
-//! parent's PATH, and would reap behind our back. Why fork and not vfork: the child changes its user
-//! and its limits, which is not safe while it shares the daemon's memory; the fork happens on the
-//! warden's thread, so it does not stall the loop.
+//! parent's PATH, and would reap behind our back. Most processes are made without copying the daemon
+//! ([`lend`]); one that becomes another user is forked, because it must not share the daemon's memory
+//! then. Both happen on the warden's thread, so they do not stall the loop.
 //!
 //! It refuses to know who waits for the process: it returns numbers and descriptors.
 #![expect(unsafe_code, reason = "fork, and what must happen in the child before exec, has no safe form")]
 
+pub(crate) mod heap;
+mod lend;
 pub(crate) mod plan;
 pub(crate) mod raw;
 
@@ -77,11 +79,15 @@ pub(crate) fn fork(plan: &Plan, descriptors: &Descriptors<'_>) -> io::Result<For
     // All signals wait until the child has dropped our handlers, which would speak to our own runtime.
     // SAFETY: both sets are valid; the old mask is written before it is read below.
     unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, before.as_mut_ptr()) };
-    // SAFETY: the child calls only async-signal-safe functions and never returns from `run`.
-    let pid = unsafe { libc::fork() };
-    if pid == 0 {
-        child.run();
-    }
+    let lent = if plan.changes_user() { None } else { lend::divide(&child) };
+    let pid = lent.unwrap_or_else(|| {
+        // SAFETY: the child calls only async-signal-safe functions and never returns from `run`.
+        let pid = unsafe { libc::fork() };
+        if pid == 0 {
+            child.run();
+        }
+        pid
+    });
     let error = io::Error::last_os_error();
     // SAFETY: the mask was written by the first call; null asks for no old mask.
     unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, before.as_ptr(), ptr::null_mut()) };

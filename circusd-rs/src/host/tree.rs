@@ -10,6 +10,9 @@ use std::io::{self, Read};
 /// Longest `stat` line read; the kernel's have some 50 numbers and a name of at most 64 bytes.
 const STAT_LENGTH: usize = 2048;
 
+/// How many fields after the name are looked at: all up to the last that is used.
+const FIELDS: usize = 40;
+
 /// One process as `/proc/PID/stat` shows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Entry {
@@ -23,6 +26,8 @@ pub(crate) struct Entry {
     pub(crate) nice: i64,
     /// Ticks after boot.
     pub(crate) start: u64,
+    /// Where its stack begins: changes when it executes another program. 0 where we may not know.
+    pub(crate) image: u64,
     /// Virtual size in bytes.
     pub(crate) virtual_size: u64,
     /// Resident pages.
@@ -39,7 +44,10 @@ impl Entry {
         let pid = std::str::from_utf8(line.get(..open)?).ok()?.trim().parse().ok()?;
         let rest = std::str::from_utf8(line.get(close + 1..)?).ok()?;
         // Field numbers as in proc(5): the state is number 3.
-        let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
+        let mut fields = [""; FIELDS];
+        for (slot, field) in fields.iter_mut().zip(rest.split_ascii_whitespace()) {
+            *slot = field;
+        }
         let field = |number: usize| fields.get(number - 3).copied();
         let unsigned = |number| field(number).and_then(|text| text.parse::<u64>().ok());
         // Times of children can be negative in old kernels.
@@ -55,6 +63,7 @@ impl Entry {
             times: [ticks(14)?, ticks(15)?, ticks(16)?, ticks(17)?],
             nice: signed(19)?,
             start: unsigned(22)?,
+            image: unsigned(28).unwrap_or(0),
             virtual_size: unsigned(23)?,
             resident: ticks(24)?,
             io_wait: unsigned(42).unwrap_or(0),

@@ -105,6 +105,18 @@ impl Publisher {
         }
     }
 
+    /// Returns when somebody has subscribed to something. For ever, if the socket was closed.
+    pub async fn heard(&self) {
+        let mut wanted = self.wanted.clone();
+        let anybody = |wanted: &Wanted| match wanted {
+            Wanted::Prefixes(prefixes) => !prefixes.is_empty(),
+            Wanted::Anything => true,
+        };
+        if wanted.wait_for(anybody).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
     /// Publishes a message whose first frame is the topic; never waits.
     pub fn publish(&self, frames: Vec<Bytes>) {
         let Some(topic) = frames.first() else { return };

@@ -39,6 +39,11 @@ impl Machine {
         })
     }
 
+    /// Unix time of the process' start.
+    pub(crate) fn created(&self, entry: &Entry) -> f64 {
+        rounded(self.boot + entry.start as f64 / self.ticks, 2)
+    }
+
     fn user(&mut self, uid: u32) -> String {
         if self.users.len() >= NAMES {
             self.users.clear();
@@ -52,13 +57,18 @@ impl Machine {
 }
 
 /// What is not in the `stat` line.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Sight {
     user: Option<String>,
     program: Option<String>,
 }
 
 impl Sight {
+    #[cfg(test)]
+    pub(crate) fn named(program: &str) -> Self {
+        Self { user: None, program: Some(program.to_owned()) }
+    }
+
     pub(crate) fn read(entry: &Entry, machine: &mut Machine) -> Self {
         let uid = fs::read(format!("/proc/{}/status", entry.pid)).ok().and_then(|status| real_uid(&status));
         let words = fs::read(format!("/proc/{}/cmdline", entry.pid)).unwrap_or_default();
@@ -75,7 +85,7 @@ impl Sight {
         children: Vec<ProcessFigures>,
     ) -> ProcessFigures {
         let resident = entry.resident * machine.page;
-        let created = rounded(machine.boot + entry.start as f64 / machine.ticks, 2);
+        let created = machine.created(entry);
         let share = if machine.memory == 0 { 0.0 } else { resident as f64 / machine.memory as f64 * 100.0 };
         let ticks = entry.times.iter().sum::<u64>() + entry.io_wait;
         let unknown = || UNAVAILABLE.to_owned();

@@ -85,6 +85,11 @@ impl Plan {
             uid,
         })
     }
+
+    /// Whether it will run as somebody else than we do.
+    pub(crate) fn changes_user(&self) -> bool {
+        self.uid.is_some() || self.gid.is_some() || self.groups.is_some()
+    }
 }
 
 fn text(value: &str, place: &str) -> Result<CString, PlanError> {

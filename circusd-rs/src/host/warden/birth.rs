@@ -68,7 +68,15 @@ impl Warden {
     fn enter(&mut self, key: Key, pid: Pid, plan: Plan, forked: Forked) {
         self.children.insert(key, Child::starting(pid, plan));
         self.keys.insert(forked.pid, key);
-        tokio::spawn(watch(key, forked.report, forked.pidfd, self.notices.clone()));
+        match report_by_now(&forked.report) {
+            Some(report) => {
+                self.started(key, &report);
+                if self.children.contains_key(&key) {
+                    tokio::spawn(watch_end(key, forked.pidfd, self.notices.clone()));
+                }
+            }
+            None => drop(tokio::spawn(watch(key, forked.report, forked.pidfd, self.notices.clone()))),
+        }
     }
 
     #[expect(clippy::unused_self, reason = "reads better beside `given`")]
@@ -128,12 +136,24 @@ fn system(error: io::Error) -> String {
     }
 }
 
-/// Tell when the program runs, and when it has ended. Where the kernel has no pidfd, SIGCHLD tells.
+/// What came of exec, if that is known: of a child that was lent our memory it is.
+fn report_by_now(pipe: &OwnedFd) -> Option<Vec<u8>> {
+    let mut buffer = [0; REPORT];
+    let length = nix::unistd::read(pipe, &mut buffer).ok()?;
+    Some(buffer.get(..length).unwrap_or_default().to_vec())
+}
+
+/// Tell when the program runs, and when it has ended.
 async fn watch(key: Key, report: OwnedFd, pidfd: Option<OwnedFd>, notices: mpsc::Sender<Notice>) {
     let report = read_report(report).await;
     if notices.send(Notice::Started(key, report)).await.is_err() {
         return;
     }
+    watch_end(key, pidfd, notices).await;
+}
+
+/// Tell when it has ended. Where the kernel has no pidfd, SIGCHLD tells.
+async fn watch_end(key: Key, pidfd: Option<OwnedFd>, notices: mpsc::Sender<Notice>) {
     let Some(pidfd) = pidfd.and_then(|fd| raw::watched(fd).ok()) else { return };
     if pidfd.readable().await.is_ok() {
         let _the_warden_left = notices.send(Notice::Ended(key)).await;
