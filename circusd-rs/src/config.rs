@@ -315,17 +315,20 @@ pub enum StreamClass {
     Stdout,
     /// circusd's own stdout, in colour, with time and pid.
     FancyStdout,
+    /// The last of it in memory, for `logs` and `why`.
+    Queue,
 }
 
 impl StreamClass {
     /// All classes.
-    pub(crate) const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 7] = [
         Self::File,
         Self::WatchedFile,
         Self::TimedRotatingFile,
         Self::Syslog,
         Self::Stdout,
         Self::FancyStdout,
+        Self::Queue,
     ];
 
     /// The class of that name; `circus.stream.` in front is how old files spell the same.
@@ -345,6 +348,7 @@ impl StreamClass {
             Self::Syslog => "SyslogStream",
             Self::Stdout => "StdoutStream",
             Self::FancyStdout => "FancyStdoutStream",
+            Self::Queue => "QueueStream",
         }
     }
 }

@@ -263,25 +263,28 @@ fn output_is_complete_to_the_byte_when_a_process_exits_early() {
 }
 
 #[test]
-fn who_keeps_the_pipe_open_does_not_keep_us() {
+fn who_keeps_the_pipe_open_keeps_nobody_waiting_and_is_heard() {
     let dir = tempfile::tempdir().unwrap();
-    let out = dir.path().join("out");
+    let (out, cue) = (dir.path().join("out"), dir.path().join("cue"));
     World::play(ROOM, Left, async move |world| {
         let before = descriptors();
         world.open(1, file(&out), None);
-        // It writes a second after its parent has ended, and keeps the pipe.
-        let key = world.spawn(SpawnSpec {
-            stderr: Stdio::Null,
-            ..loud("setsid sh -c 'echo $$; sleep 1; echo late; exec sleep 300' & sleep 0.2")
-        });
+        // It outlives its parent and the stream, and keeps the pipe.
+        let left = format!(
+            "echo $$; until [ -e {} ]; do sleep 0.05; done; echo late; exec sleep 300",
+            cue.display()
+        );
+        let script = format!("setsid sh -c '{left}' & until [ -s {} ]; do sleep 0.05; done", out.display());
+        let key = world.spawn(SpawnSpec { stderr: Stdio::Null, ..loud(&script) });
         world.spawned(key).await;
         world.exited(key).await;
-        let text = eventually(|| fs::read_to_string(&out).ok().filter(|text| text.contains("late"))).await;
-        let left: i32 = text.lines().next().unwrap().parse().unwrap();
-        // The open file and a copy of our own stderr are more than before: the pipe was closed.
-        eventually(|| (descriptors() <= before + 2).then_some(())).await;
-        assert!(alive(left));
+        world.close(1);
+        let left: i32 = fs::read_to_string(&out).unwrap().trim().parse().unwrap();
+        fs::write(&cue, "").unwrap();
+        eventually(|| fs::read_to_string(&out).ok().filter(|text| text.ends_with("late\n"))).await;
         nix::sys::signal::kill(nix::unistd::Pid::from_raw(left), nix::sys::signal::SIGKILL).unwrap();
+        // Pipe and file are closed when the last who could write is gone.
+        eventually(|| (descriptors() <= before).then_some(())).await;
     });
 }
 

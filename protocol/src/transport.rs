@@ -29,6 +29,7 @@
 pub mod limits;
 
 mod accept;
+mod aside;
 mod connection;
 mod listen;
 mod outbox;
@@ -47,6 +48,7 @@ pub mod subscriber;
 
 pub mod client;
 
+pub use aside::Aside;
 pub use client::{CallError, Client};
 pub use dealer::Dealer;
 pub use limits::{Limits, LinkOptions};

@@ -1,45 +1,60 @@
 //! Where stdout and stderr go: one thread that moves bytes from the children's pipes to their streams.
 //!
 //! ```text
-//!  pipe ─► pump ─┐
-//!  pipe ─► pump ─┴► slot (one for each watcher's stdout, one for its stderr) ─► sink: file, terminal, nothing
+//!  pipe ─► pump ─┐                                                       ┌► sink: file, terminal, nothing
+//!  pipe ─► pump ─┴► slot (one for each watcher's stdout, one for stderr) ┼► tail: the last bytes, in memory
+//!                                                                        └► whoever listens
 //! ```
 //!
-//! A pump belongs to one pipe and lives until its end, or until a while after the process ended. A slot
-//! belongs to a watcher; reopening its sink makes all its pumps switch over. All pumps share one
-//! buffer, and a sink writes at once, so memory does not grow: when a disk is slow, the pipes push
-//! back on the children, and only on them, because the daemon's loop is on another thread.
+//! A pump belongs to one pipe and lives until its end, however long after the process that is. A slot
+//! belongs to a watcher; reopening its sink makes all its pumps switch over, and one that the watcher
+//! has left is closed when its last pipe ends. All pumps share one buffer, and a sink writes at once, so
+//! memory does not grow: when a disk is slow, the pipes push back on the children, and only on them,
+//! because the daemon's loop is on another thread.
 //!
 //! It refuses to know what a line means, and never drops bytes of a sink that works. A sink that does
 //! not work is reported once and tried again; the child goes on.
 
 pub mod file;
 pub mod line;
+pub(crate) mod live;
+pub mod options;
 pub(crate) mod pump;
 pub(crate) mod record;
-pub mod sink;
+pub(crate) mod sink;
+pub(crate) mod tail;
 pub mod timed;
+pub(crate) mod words;
 
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::rc::{Rc, Weak};
 use std::thread;
 
-use circus_protocol::number::Pid;
+use circus_protocol::number::{Pid, Wid};
+use circus_protocol::transport::Aside;
 use tokio::runtime;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::LocalSet;
 
 use crate::arbiter::id::{Key, WatcherId};
 use crate::config::StreamConfig;
+use crate::host::stream::live::Air;
 use crate::host::stream::pump::{Pump, Shared};
 use crate::host::stream::sink::Slot;
+use crate::host::stream::tail::{Budget, Tail};
+use crate::host::stream::words::{LastWords, Words};
 
 /// Messages that may wait for the thread: a few for each process start. It is full only while a disk
 /// hangs; then a new process' output is not taken, which is said in the log.
 const MESSAGES: usize = 65_536;
+
+/// How many pipes of dead processes may be held open by those they left behind; of more, the oldest
+/// is closed.
+const ABANDONED: usize = 1024;
 
 /// Which of the two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -62,17 +77,33 @@ impl Feed {
 pub(crate) struct Attach {
     pub(crate) key: Key,
     pub(crate) watcher: WatcherId,
+    pub(crate) name: Box<str>,
+    pub(crate) wid: Wid,
     pub(crate) feed: Feed,
     pub(crate) pid: Pid,
     pub(crate) pipe: OwnedFd,
+}
+
+/// What is known of a stream besides its configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Found {
+    /// Where its file is, if it is open.
+    pub(crate) path: Option<PathBuf>,
+    /// The position of the first byte that is in memory, and the bytes.
+    pub(crate) start: u64,
+    pub(crate) bytes: Vec<u8>,
 }
 
 #[derive(Debug)]
 enum Message {
     Open { watcher: WatcherId, stdout: Option<StreamConfig>, stderr: Option<StreamConfig> },
     Close { watcher: WatcherId },
+    Forget { watcher: WatcherId },
     Attach(Attach),
-    Ended { key: Key },
+    Died { key: Key },
+    Listeners(Aside),
+    Find { watcher: WatcherId, feed: Feed, answer: oneshot::Sender<Found> },
+    LastWords { watcher: WatcherId, key: Key, answer: oneshot::Sender<Words> },
 }
 
 /// The way to the thread.
@@ -108,13 +139,37 @@ impl Outputs {
         self.send(Message::Close { watcher });
     }
 
+    /// The watcher is no more; nobody will ask what its processes said.
+    pub(crate) fn forget(&self, watcher: WatcherId) {
+        self.send(Message::Forget { watcher });
+    }
+
     pub(crate) fn attach(&self, attach: Attach) {
         self.send(Message::Attach(attach));
     }
 
-    /// The process and its group are gone; what is left in its pipes is still written.
-    pub(crate) fn ended(&self, key: Key) {
-        self.send(Message::Ended { key });
+    /// The process has died; what is left in its pipes is still written, and is its last words.
+    pub(crate) fn died(&self, key: Key) {
+        self.send(Message::Died { key });
+    }
+
+    /// Where those listen who want to see output at once.
+    pub(crate) fn listeners(&self, aside: Aside) {
+        self.send(Message::Listeners(aside));
+    }
+
+    /// What is known of a stream; an error when the thread is gone.
+    pub(crate) fn find(&self, watcher: WatcherId, feed: Feed) -> oneshot::Receiver<Found> {
+        let (answer, found) = oneshot::channel();
+        self.send(Message::Find { watcher, feed, answer });
+        found
+    }
+
+    /// What a process that died wrote last.
+    pub(crate) fn last_words(&self, watcher: WatcherId, key: Key) -> oneshot::Receiver<Words> {
+        let (answer, found) = oneshot::channel();
+        self.send(Message::LastWords { watcher, key, answer });
+        found
     }
 
     fn send(&self, message: Message) {
@@ -124,13 +179,20 @@ impl Outputs {
     }
 }
 
+/// One of a watcher's two streams.
+type Stream = (WatcherId, Feed);
+
 /// All streams of the daemon.
 #[derive(Default)]
 struct Streams {
-    slots: HashMap<(WatcherId, Feed), Rc<RefCell<Slot>>>,
-    pumps: HashMap<Key, Vec<Weak<Pump>>>,
-    /// Of processes that ended, until their pipes have.
-    ended: Vec<Weak<Pump>>,
+    slots: HashMap<Stream, Rc<RefCell<Slot>>>,
+    /// As long as the watcher is known, open or not.
+    tails: HashMap<Stream, Rc<RefCell<Tail>>>,
+    budget: Rc<Budget>,
+    words: LastWords,
+    pumps: HashMap<Key, (WatcherId, Vec<Weak<Pump>>)>,
+    /// Of processes that died, until their pipes end.
+    abandoned: Vec<Weak<Pump>>,
     shared: Rc<Shared>,
 }
 
@@ -139,74 +201,105 @@ impl Streams {
         while let Some(message) = messages.recv().await {
             match message {
                 Message::Open { watcher, stdout, stderr } => {
-                    self.slot(watcher, Feed::Stdout).borrow_mut().open(
-                        watcher,
-                        Feed::Stdout,
-                        stdout.as_ref(),
-                    );
-                    self.slot(watcher, Feed::Stderr).borrow_mut().open(
-                        watcher,
-                        Feed::Stderr,
-                        stderr.as_ref(),
-                    );
+                    self.open((watcher, Feed::Stdout), stdout.as_ref());
+                    self.open((watcher, Feed::Stderr), stderr.as_ref());
                 }
                 Message::Close { watcher } => self.close(watcher),
+                Message::Forget { watcher } => self.forget(watcher),
                 Message::Attach(attach) => self.attach(attach),
-                Message::Ended { key } => self.ended(key),
+                Message::Died { key } => self.died(key),
+                Message::Listeners(aside) => *self.shared.air.borrow_mut() = Air(Some(aside)),
+                Message::Find { watcher, feed, answer } => {
+                    let _asker_left = answer.send(self.find((watcher, feed)));
+                }
+                Message::LastWords { watcher, key, answer } => {
+                    let _asker_left = answer.send(self.words.of(watcher, key));
+                }
             }
         }
-        for pump in self.reading() {
+        let living = self.pumps.values().flat_map(|(_, pumps)| pumps);
+        for pump in living.chain(&self.abandoned).filter_map(Weak::upgrade) {
             pump.finish();
         }
     }
 
-    fn ended(&mut self, key: Key) {
-        self.ended.retain(|pump| pump.strong_count() > 0);
-        for weak in self.pumps.remove(&key).into_iter().flatten() {
-            if let Some(pump) = weak.upgrade() {
-                pump.process_ended();
-                self.ended.push(weak);
+    fn open(&mut self, stream: Stream, config: Option<&StreamConfig>) {
+        match self.slots.get(&stream) {
+            Some(slot) => slot.borrow_mut().open(config),
+            None => {
+                let slot = Slot::new(stream.0, stream.1, config);
+                self.slots.insert(stream, Rc::new(RefCell::new(slot)));
             }
         }
     }
 
-    /// All pumps whose pipes may still hold something.
-    fn reading(&self) -> impl Iterator<Item = Rc<Pump>> {
-        self.pumps.values().flatten().chain(&self.ended).filter_map(Weak::upgrade)
+    /// Pumps of pipes that are still open go on with the slot that they have.
+    fn close(&mut self, watcher: WatcherId) {
+        for feed in [Feed::Stdout, Feed::Stderr] {
+            self.slots.remove(&(watcher, feed));
+        }
     }
 
-    fn slot(&mut self, watcher: WatcherId, feed: Feed) -> Rc<RefCell<Slot>> {
-        Rc::clone(self.slots.entry((watcher, feed)).or_default())
+    fn forget(&mut self, watcher: WatcherId) {
+        self.close(watcher);
+        for feed in [Feed::Stdout, Feed::Stderr] {
+            self.tails.remove(&(watcher, feed));
+        }
+        self.words.forget(watcher);
     }
 
     fn attach(&mut self, attach: Attach) {
-        let fresh = !self.slots.contains_key(&(attach.watcher, attach.feed));
-        let slot = self.slot(attach.watcher, attach.feed);
-        if fresh {
-            // Nobody opened it: as if it had been inherited.
-            slot.borrow_mut().open(attach.watcher, attach.feed, None);
-        }
-        match Pump::new(attach.pid, attach.pipe, slot, Rc::clone(&self.shared)) {
+        let (stream, key, pid) = ((attach.watcher, attach.feed), attach.key, attach.pid);
+        // Nobody opened it: as if it had been inherited.
+        let slot = self.slots.entry(stream);
+        let slot =
+            Rc::clone(slot.or_insert_with(|| Rc::new(RefCell::new(Slot::new(stream.0, stream.1, None)))));
+        let tail = self.tails.entry(stream);
+        let tail = tail.or_insert_with(|| Rc::new(RefCell::new(Tail::new(Rc::clone(&self.budget)))));
+        match Pump::new(attach, slot, Rc::clone(tail), Rc::clone(&self.shared)) {
             Ok(pump) => {
                 let pump = Rc::new(pump);
-                self.pumps.entry(attach.key).or_default().push(Rc::downgrade(&pump));
+                let (_, pumps) = self.pumps.entry(key).or_insert_with(|| (stream.0, Vec::new()));
+                pumps.push(Rc::downgrade(&pump));
                 tokio::task::spawn_local(pump.run());
             }
             Err(error) => {
-                tracing::error!(pid = attach.pid.get(), feed = attach.feed.name(), %error, "cannot read the output");
+                tracing::error!(pid = pid.get(), feed = stream.1.name(), %error, "cannot read the output");
             }
         }
     }
 
-    /// Pumps of processes that live on keep reading, to nowhere.
-    fn close(&mut self, watcher: WatcherId) {
-        for feed in [Feed::Stdout, Feed::Stderr] {
-            let Some(slot) = self.slots.remove(&(watcher, feed)) else { continue };
-            for pump in self.reading().filter(|pump| pump.feeds(&slot)) {
+    fn died(&mut self, key: Key) {
+        let Some((watcher, pumps)) = self.pumps.remove(&key) else { return };
+        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+        for weak in pumps {
+            let Some(pump) = weak.upgrade() else { continue };
+            pump.drain();
+            match pump.feed() {
+                Feed::Stdout => stdout = pump.last_words(),
+                Feed::Stderr => stderr = pump.last_words(),
+            }
+            self.abandoned.push(weak);
+        }
+        self.words.keep(watcher, key, &stdout, &stderr);
+        if self.abandoned.len() > ABANDONED {
+            self.abandoned.retain(|pump| pump.strong_count() > 0);
+        }
+        while self.abandoned.len() > ABANDONED {
+            if let Some(pump) = self.abandoned.remove(0).upgrade() {
+                tracing::warn!("too many pipes of dead processes are held open; the oldest is closed");
                 pump.finish();
             }
-            slot.borrow_mut().close();
         }
+    }
+
+    fn find(&self, stream: Stream) -> Found {
+        let path = self.slots.get(&stream).and_then(|slot| slot.borrow().path().map(PathBuf::from));
+        let Some(tail) = self.tails.get(&stream).map(|tail| tail.borrow()) else {
+            return Found { path, ..Found::default() };
+        };
+        let bytes = if path.is_none() { tail.bytes() } else { Vec::new() };
+        Found { path, start: tail.start(), bytes }
     }
 }
 
@@ -232,8 +325,9 @@ mod tests {
         let outputs = Outputs { messages };
         let (watcher, key, pid) = (WatcherId(1), Key(1), Pid::new(7).unwrap());
         outputs.open(watcher, stdout, None);
-        outputs.attach(Attach { key, watcher, feed: Feed::Stdout, pid, pipe });
-        outputs.ended(key);
+        let (name, wid) = ("web".into(), Wid(1));
+        outputs.attach(Attach { key, watcher, name, wid, feed: Feed::Stdout, pid, pipe });
+        outputs.died(key);
         if close {
             outputs.close(watcher);
         }

@@ -169,6 +169,12 @@ impl PeerSender {
         sent
     }
 
+    /// Whether half of what may wait does: then what is worth less stays out.
+    pub(super) fn is_half_full(&self) -> bool {
+        self.queue.capacity() < self.queue.max_capacity().div_ceil(2)
+            || self.shared.queued.load(Ordering::Relaxed) > self.max_bytes / 2
+    }
+
     /// Waits for room; for subscriptions of our own, which must not be lost.
     pub(super) async fn push(&self, outgoing: Outgoing) -> Result<(), SendError> {
         self.shared.queued.fetch_add(outgoing.cost(), Ordering::Relaxed);

@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use super::accept::{self, Acceptor};
+use super::aside::{self, Aside, Said};
 use super::connection::Connection;
 use super::limits::{FREE_BYTES, Limits, MAX_PUBLISH_QUEUE};
 use super::listen::BindError;
@@ -32,6 +33,7 @@ const CHANGES: usize = 64;
 #[derive(Debug)]
 pub struct Publisher {
     messages: mpsc::Sender<Arc<[Bytes]>>,
+    asides: mpsc::Sender<Said>,
     wanted: watch::Receiver<Wanted>,
     dropped: Arc<AtomicU64>,
     endpoints: Vec<Endpoint>,
@@ -40,7 +42,7 @@ pub struct Publisher {
 
 /// What subscribers want, as far as it is worth knowing without asking the hub.
 #[derive(Debug)]
-enum Wanted {
+pub(super) enum Wanted {
     Prefixes(BTreeSet<Bytes>),
     Anything,
 }
@@ -49,6 +51,24 @@ impl Wanted {
     fn matches(&self, topic: &[u8]) -> bool {
         match self {
             Self::Prefixes(prefixes) => prefixes.iter().any(|prefix| topic.starts_with(prefix)),
+            Self::Anything => true,
+        }
+    }
+
+    /// The length of the longest prefix that matches.
+    pub(super) fn longest(&self, topic: &[u8]) -> Option<usize> {
+        match self {
+            Self::Prefixes(prefixes) => {
+                prefixes.iter().filter(|prefix| topic.starts_with(prefix)).map(Bytes::len).max()
+            }
+            Self::Anything => Some(usize::MAX),
+        }
+    }
+
+    /// Whether some prefix begins with this.
+    pub(super) fn begins(&self, kind: &[u8]) -> bool {
+        match self {
+            Self::Prefixes(prefixes) => prefixes.iter().any(|prefix| prefix.starts_with(kind)),
             Self::Anything => true,
         }
     }
@@ -69,6 +89,7 @@ impl Publisher {
         let (listeners, endpoints) = accept::bind(endpoints, limits.ipc_mode).await?;
         let (owner, changes) = mpsc::channel(limits.max_inbox.max(1));
         let (messages, published) = mpsc::channel(MAX_PUBLISH_QUEUE);
+        let (asides, said) = mpsc::channel(aside::QUEUE);
         let (snapshot, wanted) = watch::channel(Wanted::Prefixes(BTreeSet::new()));
         let dropped = Arc::new(AtomicU64::new(0));
         let acceptor = Acceptor::new(listeners, &limits);
@@ -78,9 +99,9 @@ impl Publisher {
             move |stream, origin| serve(stream, origin, &limits, &budget, owner.clone())
         };
         let hub = Hub { peers: HashMap::new(), snapshot, dropped: dropped.clone() };
-        tokio::spawn(hub.run(changes, published));
+        tokio::spawn(hub.run(changes, published, said));
         let acceptor = tokio::spawn(acceptor.run(owner, start));
-        Ok(Self { messages, wanted, dropped, endpoints, acceptor })
+        Ok(Self { messages, asides, wanted, dropped, endpoints, acceptor })
     }
 
     /// What is really bound, in the order given to [`Publisher::bind`].
@@ -125,6 +146,14 @@ impl Publisher {
         }
     }
 
+    /// A second way in for messages of a kind, the beginning of their topics, that are worth less than
+    /// others.
+    #[must_use]
+    pub fn aside(&self, kind: &'static [u8]) -> Aside {
+        let (messages, wanted) = (self.asides.clone(), self.wanted.clone());
+        Aside { messages, wanted, dropped: self.dropped.clone(), kind }
+    }
+
     /// How many deliveries were left out because something was full.
     #[must_use]
     pub fn dropped(&self) -> u64 {
@@ -152,7 +181,12 @@ struct Member {
 }
 
 impl Hub {
-    async fn run(mut self, mut changes: mpsc::Receiver<Change>, mut published: mpsc::Receiver<Arc<[Bytes]>>) {
+    async fn run(
+        mut self,
+        mut changes: mpsc::Receiver<Change>,
+        mut published: mpsc::Receiver<Arc<[Bytes]>>,
+        mut said: mpsc::Receiver<Said>,
+    ) {
         let mut batch = Vec::new();
         loop {
             tokio::select! {
@@ -161,6 +195,7 @@ impl Hub {
                     // Ending drops `changes`, which tells the acceptor and all connections.
                     None => return,
                 },
+                Some(said) = said.recv() => self.whisper(&said),
                 _ = changes.recv_many(&mut batch, CHANGES) => {
                     let mut changed = false;
                     for change in batch.drain(..) {
@@ -197,6 +232,19 @@ impl Hub {
         for member in self.peers.values() {
             if member.subscriptions.matches(topic)
                 && member.sender.offer(Outgoing::Message(message.clone())) == Err(SendError::Full)
+            {
+                self.dropped.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    fn whisper(&self, said: &Said) {
+        let Some(topic) = said.frames.first() else { return };
+        for member in self.peers.values() {
+            let asked = member.subscriptions.longest(topic).is_some_and(|length| length >= said.least);
+            if asked
+                && (member.sender.is_half_full()
+                    || member.sender.offer(Outgoing::Message(said.frames.clone())).is_err())
             {
                 self.dropped.fetch_add(1, Ordering::Relaxed);
             }

@@ -58,15 +58,21 @@ impl Subscriptions {
     /// Whether any prefix matches.
     #[must_use]
     pub fn matches(&self, topic: &[u8]) -> bool {
+        self.longest(topic).is_some()
+    }
+
+    /// The length of the longest prefix that matches.
+    #[must_use]
+    pub fn longest(&self, topic: &[u8]) -> Option<usize> {
         // The largest prefix not above the topic is either a prefix of it, or shares fewer bytes
         // with it; then only a prefix of those shared bytes can match.
         let mut rest = topic;
         loop {
             let below = (Bound::Unbounded, Bound::Included(rest));
-            let Some((prefix, _)) = self.counts.range::<[u8], _>(below).next_back() else { return false };
+            let (prefix, _) = self.counts.range::<[u8], _>(below).next_back()?;
             let shared = prefix.iter().zip(rest).take_while(|(one, two)| one == two).count();
             if shared == prefix.len() {
-                return true;
+                return Some(shared);
             }
             rest = rest.get(..shared).unwrap_or_default();
         }

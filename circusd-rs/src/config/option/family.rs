@@ -137,6 +137,11 @@ pub(crate) fn stream(mut pairs: BTreeMap<String, Value>) -> Result<StreamConfig,
     if class == StreamClass::TimedRotatingFile {
         rotate_when(pairs.get("rotate_when"))?;
     }
+    if let Some(value) = pairs.get("on_full")
+        && !matches!(value.as_str(), Some("drop" | "block"))
+    {
+        return Err(format!("on_full: {value} is neither drop nor block"));
+    }
     if let (StreamClass::Syslog, Some(value)) = (class, pairs.get("facility")) {
         let known = value.as_str().and_then(facility::facility);
         known.ok_or_else(|| {

@@ -2,7 +2,8 @@
 //!
 //! Rotation happens at the beginning of a line, never within one (unless a single line is longer than
 //! the limit), and nothing is overwritten before its successor exists. Two streams may share a file:
-//! before rotating, each looks whether the other already did.
+//! before rotating, each looks whether the other already did. A rotation that fails loses nothing: the
+//! file grows on until one succeeds. A file that was deleted is begun anew.
 //!
 //! It knows nothing of processes, and gets the time passed in.
 
@@ -11,11 +12,41 @@ use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use crate::host::stream::sink::StreamError;
+use crate::host::stream::options::StreamError;
 use crate::host::stream::timed::Schedule;
 
 /// How far beyond its size a file may grow to keep a line in one piece.
 const LONGEST_LINE: u64 = 64 * 1024;
+
+/// Seconds between two looks whether the file was deleted, and between two tries to rotate.
+const PAUSE: f64 = 1.0;
+
+/// A write that failed, and how many bytes of it were written.
+#[derive(Debug)]
+pub struct Short {
+    /// What is in the file.
+    pub written: usize,
+    /// Why not more.
+    pub error: io::Error,
+}
+
+/// `write_all`, which says how far it came.
+///
+/// # Errors
+///
+/// What the system says.
+pub fn write_counted(file: &mut impl Write, bytes: &[u8]) -> Result<(), Short> {
+    let mut written = 0;
+    while let Some(rest) = bytes.get(written..).filter(|rest| !rest.is_empty()) {
+        match file.write(rest) {
+            Ok(0) => return Err(Short { written, error: io::ErrorKind::WriteZero.into() }),
+            Ok(count) => written += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(Short { written, error }),
+        }
+    }
+    Ok(())
+}
 
 /// When a file is put aside.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,6 +81,12 @@ pub struct LogFile {
     rotation: Rotation,
     /// The last byte written was not the end of a line.
     within_line: bool,
+    /// When to look next whether it was deleted.
+    look: f64,
+    /// A rotation that failed, and when to try again.
+    stuck: Option<f64>,
+    /// What the last rotation failed with, until somebody asks.
+    trouble: Option<io::Error>,
 }
 
 impl LogFile {
@@ -66,7 +103,8 @@ impl LogFile {
             let begun = if found.size() > 0 { found.mtime() } else { wall as i64 };
             *at = Some(schedule.after(begun));
         }
-        Ok(Self { path: path.to_owned(), file, rotation, within_line: false })
+        let (path, look) = (path.to_owned(), wall + PAUSE);
+        Ok(Self { path, file, rotation, within_line: false, look, stuck: None, trouble: None })
     }
 
     /// An error with the file's name.
@@ -75,44 +113,78 @@ impl LogFile {
         StreamError::File { path: self.path.display().to_string(), error }
     }
 
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Why the file could not be rotated, once for each time that it began to fail.
+    pub fn trouble(&mut self) -> Option<io::Error> {
+        self.trouble.take()
+    }
+
     /// Append, rotating before or within.
     ///
     /// # Errors
     ///
-    /// What the system says; what was not written is lost.
-    pub fn write(&mut self, bytes: &[u8], wall: f64) -> io::Result<()> {
+    /// What the system says, and what was written all the same.
+    pub fn write(&mut self, bytes: &[u8], wall: f64) -> Result<(), Short> {
+        self.find_again(wall).map_err(|error| Short { written: 0, error })?;
         match self.rotation {
-            Rotation::Never => self.append(bytes),
-            Rotation::Size { max_bytes, backups } => self.write_sized(bytes, max_bytes, backups),
-            Rotation::Watched => {
-                if !self.is_in_place() {
-                    self.file = append(&self.path)?;
-                }
-                self.append(bytes)
-            }
+            Rotation::Size { max_bytes, backups } => self.write_sized(bytes, max_bytes, backups, wall),
             Rotation::Timed { at, .. } => {
-                if !self.within_line && at.is_some_and(|at| wall as i64 >= at) {
-                    self.rotate_timed(wall as i64)?;
+                if !self.within_line && at.is_some_and(|at| wall as i64 >= at) && self.may_rotate(wall) {
+                    let result = self.rotate_timed(wall as i64);
+                    self.note(result, wall);
                 }
                 self.append(bytes)
             }
+            Rotation::Never | Rotation::Watched => self.append(bytes),
         }
     }
 
-    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        if let Some(last) = bytes.last() {
+    /// What is written to a deleted file nobody will ever read.
+    fn find_again(&mut self, wall: f64) -> io::Result<()> {
+        let lost = match self.rotation {
+            Rotation::Watched => !self.is_in_place(),
+            Rotation::Never | Rotation::Size { .. } | Rotation::Timed { .. } => {
+                // Also when the clock was set back.
+                let due = wall >= self.look || wall < self.look - 2.0 * PAUSE;
+                if due {
+                    self.look = wall + PAUSE;
+                }
+                due && self.file.metadata()?.nlink() == 0
+            }
+        };
+        if lost {
+            // Should it fail, the next write tries at once.
+            self.look = wall;
+            self.file = append(&self.path)?;
+            self.within_line = false;
+        }
+        Ok(())
+    }
+
+    fn append(&mut self, bytes: &[u8]) -> Result<(), Short> {
+        let result = write_counted(&mut self.file, bytes);
+        let written = result.as_ref().map_or_else(|short| short.written, |()| bytes.len());
+        if let Some(last) = written.checked_sub(1).and_then(|last| bytes.get(last)) {
             self.within_line = *last != b'\n';
         }
-        self.file.write_all(bytes)
+        result
     }
 
-    fn write_sized(&mut self, mut bytes: &[u8], max_bytes: u64, backups: u64) -> io::Result<()> {
+    fn write_sized(&mut self, all: &[u8], max_bytes: u64, backups: u64, wall: f64) -> Result<(), Short> {
+        let mut bytes = all;
         while !bytes.is_empty() {
-            let size = self.file.metadata()?.size();
+            let written = all.len() - bytes.len();
+            let short = |error| Short { written, error };
+            let size = self.file.metadata().map_err(short)?.size();
             // Stock rotates when a file would reach the limit, so it stays below.
             let room = usize::try_from(max_bytes.saturating_sub(size + 1)).unwrap_or(usize::MAX);
-            if bytes.len() <= room {
-                return self.append(bytes);
+            if bytes.len() <= room || !self.may_rotate(wall) {
+                return self.append(bytes).map_err(|more| Short { written: written + more.written, ..more });
             }
             let fits = bytes.get(..room).unwrap_or(bytes);
             let line_end = fits.iter().rposition(|byte| *byte == b'\n').map(|at| at + 1);
@@ -124,18 +196,38 @@ impl LogFile {
                 None => 0,
             };
             let (now, later) = bytes.split_at_checked(count).unwrap_or((bytes, &[]));
-            self.append(now)?;
+            self.append(now).map_err(|more| Short { written: written + more.written, ..more })?;
             bytes = later;
             if !bytes.is_empty() {
-                self.rotate_sized(backups)?;
+                let result = self.rotate_sized(backups);
+                self.note(result, wall);
             }
         }
         Ok(())
     }
 
+    fn may_rotate(&self, wall: f64) -> bool {
+        self.stuck.is_none_or(|until| wall >= until || wall < until - 2.0 * PAUSE)
+    }
+
+    /// A failure is told once, however often it is tried again.
+    fn note(&mut self, rotated: io::Result<()>, wall: f64) {
+        match rotated {
+            Ok(()) => self.stuck = None,
+            Err(error) => {
+                if self.stuck.replace(wall + PAUSE).is_none() {
+                    self.trouble = Some(error);
+                }
+            }
+        }
+    }
+
     fn rotate_sized(&mut self, backups: u64) -> io::Result<()> {
         if self.is_in_place() {
-            for number in (1..backups).rev() {
+            // Up to the first gap: whoever could not move the file itself last time left one, and trying
+            // again must not push the oldest off the end.
+            let gap = (1..backups).find(|number| fs::symlink_metadata(self.named(*number)).is_err());
+            for number in (1..gap.unwrap_or(backups)).rev() {
                 rename(&self.named(number), &self.named(number + 1))?;
             }
             rename(&self.path, &self.named(1))?;

@@ -1,4 +1,5 @@
-//! Lines with a prefix: time and process number, for files with a `time_format` and for the terminal.
+//! Lines with a beginning: a `prefix`, and time and process number where a `time_format` or the terminal
+//! wants them.
 //!
 //! Bytes pass at once, nothing is held back: the prefix goes out when a line begins, and a line that
 //! is not finished yet goes on with the next chunk of the same pipe. Should another pipe speak in
@@ -8,7 +9,22 @@
 
 use chrono::format::{Item, StrftimeItems};
 use chrono::{DateTime, Local};
-use circus_protocol::number::Pid;
+use circus_protocol::number::{Pid, Wid};
+
+/// Whose bytes they are.
+#[derive(Debug, Clone, Copy)]
+pub struct Speaker<'a> {
+    /// The pipe.
+    pub pump: u64,
+    /// The process.
+    pub pid: Pid,
+    /// Its place in its watcher.
+    pub wid: Wid,
+    /// The watcher.
+    pub name: &'a str,
+    /// `stdout` or `stderr`.
+    pub feed: &'static str,
+}
 
 /// How a line looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,9 +83,11 @@ impl TimeFormat {
     }
 }
 
-/// The prefix writer of one stream.
+/// Writes the beginnings of one stream's lines.
 pub struct Lines {
-    format: TimeFormat,
+    /// `{name}`, `{wid}`, `{pid}` and `{stream}` stand for whoever speaks.
+    prefix: String,
+    format: Option<TimeFormat>,
     style: Style,
     /// Whose line is unfinished.
     open: Option<u64>,
@@ -78,19 +96,35 @@ pub struct Lines {
 }
 
 impl Lines {
-    /// None written yet.
+    /// None written yet. Without a format there is only the prefix.
     #[must_use]
-    pub fn new(format: TimeFormat, style: Style) -> Self {
-        Self { format, style, open: None, time: (i64::MIN, String::new()) }
+    pub fn new(prefix: Option<String>, format: Option<TimeFormat>, style: Style) -> Self {
+        let prefix = prefix.unwrap_or_default();
+        Self { prefix, format, style, open: None, time: (i64::MIN, String::new()) }
+    }
+
+    fn beginning(&self, speaker: Speaker<'_>) -> String {
+        let Speaker { pid, wid, name, feed, .. } = speaker;
+        let mut text = match self.style {
+            Style::Plain => String::new(),
+            Style::Colour(colour) => format!("\x1b[0;3{colour};40m"),
+        };
+        if !self.prefix.is_empty() {
+            let (wid, pid) = (wid.0.to_string(), pid.to_string());
+            let said = [("{name}", name), ("{wid}", &wid), ("{pid}", &pid), ("{stream}", feed)];
+            text += &said.iter().fold(self.prefix.clone(), |text, (word, value)| text.replace(word, value));
+        }
+        if self.format.is_some() {
+            text += &format!("{} [{pid}] | ", self.time.1);
+        }
+        text
     }
 
     /// Append to `out` what a chunk of a pipe becomes.
-    pub fn frame(&mut self, pump: u64, pid: Pid, bytes: &[u8], wall: f64, out: &mut Vec<u8>) {
+    pub fn frame(&mut self, speaker: Speaker<'_>, bytes: &[u8], wall: f64, out: &mut Vec<u8>) {
         self.tell_time(wall);
-        let prefix = match self.style {
-            Style::Plain => format!("{} [{pid}] | ", self.time.1),
-            Style::Colour(colour) => format!("\x1b[0;3{colour};40m{} [{pid}] | ", self.time.1),
-        };
+        let pump = speaker.pump;
+        let prefix = self.beginning(speaker);
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
             let (text, ends) = piece.strip_suffix(b"\n").map_or((piece, false), |text| (text, true));
             if self.open != Some(pump) {
@@ -126,9 +160,10 @@ impl Lines {
 
     /// Printing a time costs more than copying a chunk, so it is done once for each second.
     fn tell_time(&mut self, wall: f64) {
-        let moment = if self.format.fine { (wall * 1e6) as i64 } else { wall as i64 };
+        let Some(format) = &self.format else { return };
+        let moment = if format.fine { (wall * 1e6) as i64 } else { wall as i64 };
         if self.time.0 != moment {
-            self.time = (moment, self.format.print(wall));
+            self.time = (moment, format.print(wall));
         }
     }
 }
@@ -138,11 +173,15 @@ mod tests {
     use super::*;
 
     fn play(style: Style, chunks: &[(u64, &str)]) -> String {
-        let mut lines = Lines::new(TimeFormat::new("T"), style);
+        run(Lines::new(None, Some(TimeFormat::new("T")), style), chunks)
+    }
+
+    fn run(mut lines: Lines, chunks: &[(u64, &str)]) -> String {
         let mut out = Vec::new();
         for (pump, text) in chunks {
             let pid = Pid::new(100 + i32::try_from(*pump).unwrap()).unwrap();
-            lines.frame(*pump, pid, text.as_bytes(), 5.0, &mut out);
+            let speaker = Speaker { pump: *pump, pid, wid: Wid(3), name: "web", feed: "stdout" };
+            lines.frame(speaker, text.as_bytes(), 5.0, &mut out);
         }
         lines.end_of(1, &mut out);
         String::from_utf8(out).unwrap()
@@ -154,6 +193,18 @@ mod tests {
             play(Style::Plain, &[(1, "a\n\nb"), (1, "c\nd")]),
             "T [101] | a\nT [101] | \nT [101] | bc\nT [101] | d\n"
         );
+    }
+
+    #[test]
+    fn a_prefix_names_who_speaks() {
+        let prefix = || Some("{name}.{wid} {stream} {pid} {x}: ".to_owned());
+        let chunks = [(1, "a\nb"), (2, "c\n")];
+        assert_eq!(
+            run(Lines::new(prefix(), None, Style::Plain), &chunks),
+            "web.3 stdout 101 {x}: a\nweb.3 stdout 101 {x}: b\nweb.3 stdout 102 {x}: c\n"
+        );
+        let timed = Lines::new(Some("> ".to_owned()), Some(TimeFormat::new("T")), Style::Plain);
+        assert_eq!(run(timed, &[(1, "a\n")]), "> T [101] | a\n");
     }
 
     #[test]

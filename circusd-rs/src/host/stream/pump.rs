@@ -1,63 +1,80 @@
 //! One pipe of one process, read until its end.
 //!
 //! The end of the process is not the end of its output: what it wrote last is still in the pipe, and
-//! somebody it left behind may hold the pipe open for ever. So after the end of the process and its
-//! group the pump goes on for [`GRACE`], empties the pipe once more and closes it.
+//! somebody it left behind may hold the pipe open for as long as it likes. So a pump goes on until the
+//! pipe ends; nobody waits for it, and what comes late is written like the rest.
 //!
 //! It knows nothing of files.
 
 use std::cell::{Cell, RefCell};
 use std::io;
-use std::os::fd::OwnedFd;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
 
-use circus_protocol::number::Pid;
+use circus_protocol::number::{Pid, Wid};
 use nix::fcntl::{FcntlArg, fcntl};
 use tokio::net::unix::pipe;
 use tokio::select;
 use tokio::sync::Notify;
 use tokio::time::sleep_until;
 
-use crate::host::clock;
+use crate::host::stream::Attach;
+use crate::host::stream::Feed;
+use crate::host::stream::line::Speaker;
+use crate::host::stream::live::{Air, Topic};
 use crate::host::stream::sink::Slot;
+use crate::host::stream::tail::Tail;
 
-/// One read: as much as a pipe holds by default.
-const CHUNK: usize = 64 * 1024;
+/// One read, at most.
+const CHUNK: usize = 256 * 1024;
 
-/// What pipes are asked to hold; the kernel may refuse.
-const PIPE: i32 = 256 * 1024;
+/// A read of so much says that the child is faster than we are: a full pipe as the kernel makes them.
+const FULL: usize = 64 * 1024;
 
-/// How long after the end of a process its pipe is read, if somebody holds it open.
-const GRACE: Duration = Duration::from_secs(2);
+/// What the pipe of such a child is asked to hold. Not before, because users without privileges have a
+/// limited number of such pages, and the pipes of 1,000 quiet children need none.
+const WIDE: [i32; 2] = [1024 * 1024, 256 * 1024];
 
-/// What is read from one pipe without looking at others or at the deadline.
+/// What is read from one pipe without looking at others: 4 MiB.
 const BURST: usize = 16;
 
-/// What is emptied from a pipe at its end, at most: no pipe holds more.
+/// What is emptied from a pipe at its end, at most, in bursts: no pipe holds more.
 const REST: usize = 16;
 
 /// What all pumps use in turn.
 pub(crate) struct Shared {
     buffer: RefCell<Box<[u8]>>,
+    /// Where lines get their beginnings.
+    scratch: RefCell<Vec<u8>>,
     pumps: Cell<u64>,
+    pub(crate) air: RefCell<Air>,
 }
 
 impl Default for Shared {
     fn default() -> Self {
-        Self { buffer: RefCell::new(vec![0; CHUNK].into_boxed_slice()), pumps: Cell::new(0) }
+        Self {
+            buffer: RefCell::new(vec![0; CHUNK].into_boxed_slice()),
+            scratch: RefCell::default(),
+            pumps: Cell::new(0),
+            air: RefCell::default(),
+        }
     }
 }
 
 /// One pipe.
 pub(crate) struct Pump {
     pid: Pid,
+    wid: Wid,
+    name: Box<str>,
+    feed: Feed,
     pipe: pipe::Receiver,
     slot: Rc<RefCell<Slot>>,
+    tail: Rc<RefCell<Tail>>,
     shared: Rc<Shared>,
     number: u64,
-    ended: Cell<Option<Instant>>,
+    wide: Cell<bool>,
+    closed: Cell<bool>,
     changed: Notify,
+    topic: RefCell<Topic>,
 }
 
 /// What one read gave.
@@ -69,37 +86,29 @@ enum Read {
 
 impl Pump {
     pub(crate) fn new(
-        pid: Pid,
-        pipe: OwnedFd,
+        attach: Attach,
         slot: Rc<RefCell<Slot>>,
+        tail: Rc<RefCell<Tail>>,
         shared: Rc<Shared>,
     ) -> io::Result<Self> {
-        // A bigger pipe saves switches; users without privileges have a limited number of those.
-        let _refused = fcntl(&pipe, FcntlArg::F_SETPIPE_SZ(PIPE));
+        let Attach { feed, pid, wid, name, pipe, .. } = attach;
         let number = shared.pumps.get();
         shared.pumps.set(number + 1);
         let pipe = pipe::Receiver::from_owned_fd(pipe)?;
-        Ok(Self { pid, pipe, slot, shared, number, ended: Cell::new(None), changed: Notify::new() })
+        let (wide, closed) = (Cell::new(false), Cell::new(false));
+        let (changed, topic) = (Notify::new(), RefCell::default());
+        Ok(Self { pid, wid, name, feed, pipe, slot, tail, shared, number, wide, closed, changed, topic })
     }
 
-    pub(crate) fn feeds(&self, slot: &Rc<RefCell<Slot>>) -> bool {
-        Rc::ptr_eq(&self.slot, slot)
-    }
-
-    pub(crate) fn process_ended(&self) {
-        self.ended.set(Some(clock::monotonic()));
-        self.changed.notify_one();
+    pub(crate) fn feed(&self) -> Feed {
+        self.feed
     }
 
     pub(crate) async fn run(self: Rc<Self>) {
-        loop {
-            let deadline = self.ended.get().map(|ended| ended + GRACE);
-            if deadline.is_some_and(|deadline| clock::monotonic() >= deadline) {
-                self.drain();
-                break;
-            }
+        while !self.closed.get() {
+            let stuck = self.slot.borrow().stuck();
             select! {
-                ready = self.pipe.readable() => {
+                ready = self.pipe.readable(), if stuck.is_none() => {
                     if ready.is_err() {
                         break;
                     }
@@ -108,27 +117,55 @@ impl Pump {
                     }
                 }
                 () = self.changed.notified() => {}
-                () = sleep_until(deadline.unwrap_or_else(clock::monotonic).into()), if deadline.is_some() => {}
+                () = retry_at(stuck), if stuck.is_some() => self.slot.borrow_mut().retry(),
             }
             tokio::task::yield_now().await;
         }
-        self.slot.borrow_mut().end_of(self.number);
+        if !self.closed.get() {
+            self.end();
+        }
     }
 
     /// Write what is in the pipe now, as its last.
     pub(crate) fn finish(&self) {
-        self.drain();
+        if !self.closed.replace(true) {
+            // Also what must wait: this is the last chance to write it.
+            self.empty(|_| false);
+            self.end();
+            self.changed.notify_one();
+        }
+    }
+
+    fn end(&self) {
+        self.topic.borrow_mut().end(self.speaker(), &self.shared.air.borrow());
         self.slot.borrow_mut().end_of(self.number);
     }
 
-    /// Write what is in the pipe now.
-    fn drain(&self) {
+    /// Write what is in the pipe now, unless that must wait.
+    pub(crate) fn drain(&self) {
+        self.empty(|slot| slot.stuck().is_some());
+    }
+
+    fn empty(&self, enough: fn(&Slot) -> bool) {
         for _ in 0..REST {
+            if enough(&self.slot.borrow()) {
+                break;
+            }
             match self.burst(Self::read_now) {
                 Read::Some => {}
                 Read::Nothing | Read::End => break,
             }
         }
+    }
+
+    /// What this pipe brought last.
+    pub(crate) fn last_words(&self) -> Vec<u8> {
+        self.tail.borrow().of(self.number)
+    }
+
+    fn speaker(&self) -> Speaker<'_> {
+        let Self { number, pid, wid, name, feed, .. } = self;
+        Speaker { pump: *number, pid: *pid, wid: *wid, name, feed: feed.name() }
     }
 
     fn burst(&self, read: fn(&Self, &mut [u8]) -> io::Result<usize>) -> Read {
@@ -137,8 +174,10 @@ impl Pump {
             match read(self, &mut buffer) {
                 Ok(0) => return Read::End,
                 Ok(length) => {
-                    let bytes = buffer.get(..length).unwrap_or_default();
-                    self.slot.borrow_mut().write(self.number, self.pid, bytes);
+                    self.pass_on(buffer.get(..length).unwrap_or_default());
+                    if self.slot.borrow().stuck().is_some() {
+                        return Read::Some;
+                    }
                 }
                 Err(error) => match error.kind() {
                     io::ErrorKind::Interrupted => {}
@@ -153,6 +192,20 @@ impl Pump {
         Read::Some
     }
 
+    fn pass_on(&self, bytes: &[u8]) {
+        if bytes.len() >= FULL && !self.wide.replace(true) {
+            let asked =
+                WIDE.into_iter().find(|size| fcntl(&self.pipe, FcntlArg::F_SETPIPE_SZ(*size)).is_ok());
+            if asked.is_none() {
+                tracing::debug!(pid = self.pid.get(), "the kernel gives no wider pipe");
+            }
+        }
+        let mut scratch = self.shared.scratch.borrow_mut();
+        self.slot.borrow_mut().write(self.speaker(), bytes, &mut scratch);
+        self.tail.borrow_mut().push(self.number, bytes);
+        self.topic.borrow_mut().speak(self.speaker(), bytes, &self.shared.air.borrow());
+    }
+
     /// Read, and note when the pipe is empty, so that the runtime watches it again.
     fn read_ready(&self, buffer: &mut [u8]) -> io::Result<usize> {
         self.pipe.try_read(buffer)
@@ -161,5 +214,12 @@ impl Pump {
     /// Read whether or not the runtime has seen that there is something.
     fn read_now(&self, buffer: &mut [u8]) -> io::Result<usize> {
         Ok(nix::unistd::read(&self.pipe, buffer)?)
+    }
+}
+
+async fn retry_at(stuck: Option<std::time::Instant>) {
+    match stuck {
+        Some(retry) => sleep_until(retry.into()).await,
+        None => std::future::pending().await,
     }
 }

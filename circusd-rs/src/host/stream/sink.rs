@@ -1,232 +1,113 @@
-//! What a stream's options mean, and what happens when writing fails.
+//! Where a stream's bytes end up, and what happens when writing fails.
 //!
 //! ```text
-//!  Nowhere ──open──► Working ──write or open failed──► Broken (said once, tried again each second)
-//!     ▲──────close──────┴───────────────────────────────┘│▲
-//!                       ◄──────────works again───────────┘┘
+//!  Nowhere ──open──► Works ──write or open failed──► Broken (said once, tried again each second)
+//!                      ▲                               │
+//!                      └────────works again────────────┘ (said, with what was lost)
 //! ```
 //!
-//! While a stream is broken the children's output is read and counted but lost: a full disk must not
-//! stop a service. It knows no pipes.
+//! While a stream is broken, what the children write is read, counted and lost: a full disk must not
+//! stop a service. With `on_full = block` it is not read instead, so that nothing is lost and the
+//! children wait. It knows no pipes.
 
-use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
-
-use circus_protocol::number::Pid;
-use serde_json::Value;
+use std::time::{Duration, Instant};
 
 use crate::arbiter::id::WatcherId;
-use crate::config::facility;
-use crate::config::{StreamClass, StreamConfig};
+use crate::config::StreamConfig;
 use crate::host::clock;
 use crate::host::stream::Feed;
-use crate::host::stream::file::{LogFile, Rotation};
-use crate::host::stream::line::{Lines, Style, TimeFormat};
+use crate::host::stream::file::{LogFile, Short, write_counted};
+use crate::host::stream::line::{Lines, Speaker};
+use crate::host::stream::options::{Destination, Format, OnFull, StreamError};
 use crate::host::stream::record::Records;
-use crate::host::stream::timed::Schedule;
 use crate::host::syslog::{Patience, Severity, Syslog};
 
-/// Seconds between two tries to open or write a stream that failed.
-const RETRY: f64 = 1.0;
-
-/// What `FancyStdoutStream` prints when no `time_format` is given.
-const FANCY_TIME: &str = "%Y-%m-%d %H:%M:%S";
-
-/// Where a `SyslogStream` without `address` speaks to.
-const SYSLOG: &str = "/dev/log";
+/// Between two tries to open or write a stream that failed.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// How long a syslog may keep everybody's output waiting.
 const SYSLOG_PATIENCE: Duration = Duration::from_millis(200);
 
-/// The colours in the order of their terminal codes, from 1.
-const COLOURS: [&str; 7] = ["red", "green", "yellow", "blue", "magenta", "cyan", "white"];
-
-/// What is wrong with a stream's options, or with opening it.
-#[derive(Debug, thiserror::Error)]
-pub enum StreamError {
-    /// A number was expected.
-    #[error("{option} = {value}: expected a whole number, like 10485760")]
-    Number {
-        /// Which option.
-        option: &'static str,
-        /// What it says.
-        value: String,
-    },
-    /// `rotate_when` is missing or unknown.
-    #[error("rotate_when = {0}: expected S, M, H, D, MIDNIGHT or W0 to W6")]
-    When(String),
-    /// A file that cannot be opened or written.
-    #[error("{path}: {error}")]
-    File {
-        /// Which.
-        path: String,
-        /// Why.
-        error: io::Error,
-    },
-    /// A facility that syslog has not.
-    #[error("facility = {0}: expected user, daemon, local0 to local7 or another of syslog's")]
-    Facility(String),
-    /// A syslog that cannot be reached.
-    #[error("syslog {place}: {error}")]
-    Syslog {
-        /// Where.
-        place: String,
-        /// Why.
-        error: io::Error,
-    },
-    /// Our own stdout is closed or full.
-    #[error("circusd's own output: {0}")]
-    Own(#[from] io::Error),
-}
-
-/// Whether the options of a stream can be understood; opens nothing.
-///
-/// # Errors
-///
-/// Names the first option that cannot.
-pub fn check(config: &StreamConfig) -> Result<(), StreamError> {
-    Format::new(config, 0).map(drop)
-}
-
 /// Where the bytes end up.
 enum Target {
     Nowhere,
+    Memory,
     Own(File),
     Log(Box<LogFile>),
     Syslog { place: String, records: Box<Records> },
 }
 
-impl Target {
-    fn write(&mut self, pump: u64, pid: Pid, bytes: &[u8]) -> Result<(), StreamError> {
-        match self {
-            Self::Nowhere => Ok(()),
-            Self::Own(file) => Ok(file.write_all(bytes)?),
-            Self::Log(file) => file.write(bytes, clock::wall()).map_err(|error| file.error(error)),
-            Self::Syslog { place, records } => records
-                .write(pump, pid, bytes, clock::wall())
-                .map_err(|error| StreamError::Syslog { place: place.clone(), error }),
-        }
-    }
+/// A write that failed, how far it came, and whether trying the rest again is sensible.
+struct Failed {
+    written: usize,
+    error: StreamError,
 }
 
 impl Target {
+    fn write(&mut self, speaker: Speaker<'_>, bytes: &[u8]) -> Result<(), Failed> {
+        match self {
+            Self::Nowhere | Self::Memory => Ok(()),
+            Self::Own(file) => write_counted(file, bytes).map_err(|short| own_failed(short)),
+            Self::Log(file) => file.write(bytes, clock::wall()).map_err(|short| log_failed(file, short)),
+            Self::Syslog { place, records } => {
+                records.write(speaker.pump, speaker.pid, bytes, clock::wall()).map_err(|error| {
+                    // Some lines have left; which ones nobody knows, so none is sent twice.
+                    Failed {
+                        written: bytes.len(),
+                        error: StreamError::Syslog { place: place.clone(), error },
+                    }
+                })
+            }
+        }
+    }
+
     /// The end of a pipe, with the end of its line.
-    fn end_of(&mut self, pump: u64, bytes: &[u8]) -> Result<(), StreamError> {
+    fn end_of(&mut self, pump: u64, bytes: &[u8]) -> Result<(), Failed> {
         match self {
-            Self::Nowhere => Ok(()),
-            Self::Own(file) => Ok(file.write_all(bytes)?),
+            Self::Nowhere | Self::Memory => Ok(()),
+            Self::Own(file) => write_counted(file, bytes).map_err(|short| own_failed(short)),
             Self::Log(_) if bytes.is_empty() => Ok(()),
-            Self::Log(file) => file.write(bytes, clock::wall()).map_err(|error| file.error(error)),
-            Self::Syslog { place, records } => records
-                .end_of(pump, clock::wall())
-                .map_err(|error| StreamError::Syslog { place: place.clone(), error }),
+            Self::Log(file) => file.write(bytes, clock::wall()).map_err(|short| log_failed(file, short)),
+            Self::Syslog { place, records } => records.end_of(pump, clock::wall()).map_err(|error| Failed {
+                written: 0,
+                error: StreamError::Syslog { place: place.clone(), error },
+            }),
         }
     }
 }
 
-/// A stream's options, understood.
-struct Format {
-    lines: Option<Lines>,
-    to: Destination,
+fn own_failed(Short { written, error }: Short) -> Failed {
+    Failed { written, error: error.into() }
 }
 
-/// Where a stream leads, nothing of it open.
-enum Destination {
-    Own,
-    File(Option<PathBuf>, Rotation),
-    Syslog { place: String, facility: u8, ident: String },
+fn log_failed(file: &LogFile, Short { written, error }: Short) -> Failed {
+    Failed { written, error: file.error(error) }
 }
 
-impl Format {
-    fn new(config: &StreamConfig, seed: u64) -> Result<Self, StreamError> {
-        let options = Options(&config.conf);
-        let plain =
-            || options.text("time_format").map(|format| Lines::new(TimeFormat::new(&format), Style::Plain));
-        let path = options.text("filename").map(PathBuf::from);
-        Ok(match config.class {
-            StreamClass::File => {
-                let rotation = match (options.number("max_bytes")?, options.number("backup_count")?) {
-                    (0, _) | (_, 0) => Rotation::Never,
-                    (max_bytes, backups) => Rotation::Size { max_bytes, backups },
-                };
-                Self { lines: plain(), to: Destination::File(path, rotation) }
-            }
-            StreamClass::WatchedFile => {
-                Self { lines: plain(), to: Destination::File(path, Rotation::Watched) }
-            }
-            StreamClass::TimedRotatingFile => {
-                let schedule = Schedule::new(
-                    &options.text("rotate_when").unwrap_or_default(),
-                    options.number("rotate_interval").map(|value| value.max(1))?,
-                    options.flag("utc"),
-                )
-                .ok_or_else(|| StreamError::When(options.text("rotate_when").unwrap_or_default()))?;
-                let backups = options.number("backup_count")?;
-                Self {
-                    lines: plain(),
-                    to: Destination::File(path, Rotation::Timed { schedule, backups, at: None }),
-                }
-            }
-            StreamClass::Syslog => Self { lines: None, to: options.syslog()? },
-            StreamClass::Stdout => Self { lines: None, to: Destination::Own },
-            StreamClass::FancyStdout => {
-                let format = options.text("time_format").unwrap_or_else(|| FANCY_TIME.to_owned());
-                let named =
-                    options.text("color").and_then(|name| COLOURS.iter().position(|known| *known == name));
-                // Stock draws a colour; ours stays the same for as long as the daemon runs.
-                let colour = named.unwrap_or(usize::try_from(seed).unwrap_or(0) % COLOURS.len());
-                Self {
-                    lines: Some(Lines::new(TimeFormat::new(&format), Style::Colour(colour + 1))),
-                    to: Destination::Own,
-                }
-            }
-        })
-    }
+/// What nobody will ever read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Lost {
+    bytes: u64,
+    lines: u64,
 }
 
-/// Option texts; numbers and flags may be given as text (from a file) or as such (from a client).
-struct Options<'a>(&'a BTreeMap<String, Value>);
-
-impl Options<'_> {
-    fn text(&self, name: &str) -> Option<String> {
-        match self.0.get(name)? {
-            Value::Null => None,
-            Value::String(text) => Some(text.clone()),
-            other @ (Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
-                Some(other.to_string())
-            }
-        }
-    }
-
-    fn number(&self, option: &'static str) -> Result<u64, StreamError> {
-        let Some(value) = self.text(option) else { return Ok(0) };
-        value.trim().parse().map_err(|_| StreamError::Number { option, value })
-    }
-
-    fn syslog(&self) -> Result<Destination, StreamError> {
-        let name = self.text("facility").unwrap_or_else(|| "user".to_owned());
-        let facility = facility::facility(&name).ok_or(StreamError::Facility(name))?;
-        let place = self.text("address").unwrap_or_else(|| SYSLOG.to_owned());
-        let ident = self.text("ident").unwrap_or_else(|| "circus".to_owned());
-        Ok(Destination::Syslog { place, facility, ident })
-    }
-
-    fn flag(&self, name: &str) -> bool {
-        let text = self.text(name).unwrap_or_default().to_ascii_lowercase();
-        matches!(text.as_str(), "true" | "yes" | "on" | "1")
+impl Lost {
+    fn add(&mut self, bytes: &[u8]) {
+        self.bytes += bytes.len() as u64;
+        self.lines += bytes.iter().filter(|byte| **byte == b'\n').count() as u64;
     }
 }
 
 /// Whether a stream works.
 enum Health {
     Works,
-    /// Since when the next try may be made, and what was lost.
+    /// When the next try may be made, and what was lost.
     Broken {
-        retry: f64,
-        lost: u64,
+        retry: Instant,
+        lost: Lost,
     },
 }
 
@@ -237,54 +118,67 @@ pub(crate) struct Slot {
     config: Option<StreamConfig>,
     target: Target,
     lines: Option<Lines>,
-    framed: Vec<u8>,
+    on_full: OnFull,
     health: Health,
-}
-
-impl Default for Slot {
-    fn default() -> Self {
-        Self {
-            watcher: 0,
-            feed: Feed::Stdout,
-            config: None,
-            target: Target::Nowhere,
-            lines: None,
-            framed: Vec::new(),
-            health: Health::Works,
-        }
-    }
+    /// What a stream that blocks could not write yet: at most a read, and what was in the pipes when
+    /// the daemon ended.
+    pending: Vec<u8>,
 }
 
 impl Slot {
-    /// (Re)open; without options, output goes where circusd's own goes, as if it had been inherited.
-    pub(crate) fn open(&mut self, watcher: WatcherId, feed: Feed, config: Option<&StreamConfig>) {
-        self.watcher = watcher.0;
-        self.feed = feed;
+    /// Open; without options, output goes where circusd's own goes, as if it had been inherited.
+    pub(crate) fn new(watcher: WatcherId, feed: Feed, config: Option<&StreamConfig>) -> Self {
+        let mut slot = Self {
+            watcher: watcher.0,
+            feed,
+            config: None,
+            target: Target::Nowhere,
+            lines: None,
+            on_full: OnFull::Drop,
+            health: Health::Works,
+            pending: Vec::new(),
+        };
+        slot.open(config);
+        slot
+    }
+
+    /// From now on somewhere else.
+    pub(crate) fn open(&mut self, config: Option<&StreamConfig>) {
         self.config = config.cloned();
         self.health = Health::Works;
         self.reopen();
+        if !self.pending.is_empty() && matches!(self.health, Health::Works) {
+            self.health = Health::Broken { retry: clock::monotonic(), lost: Lost::default() };
+        }
     }
 
-    pub(crate) fn close(&mut self) {
-        self.config = None;
-        self.target = Target::Nowhere;
-        self.lines = None;
-        self.health = Health::Works;
+    /// Where the file is, if it is one.
+    pub(crate) fn path(&self) -> Option<&Path> {
+        match &self.target {
+            Target::Log(file) => Some(file.path()),
+            Target::Nowhere | Target::Memory | Target::Own(_) | Target::Syslog { .. } => None,
+        }
     }
 
     fn reopen(&mut self) {
         self.target = Target::Nowhere;
-        match self.try_open() {
-            Ok((target, lines)) => (self.target, self.lines) = (target, lines),
-            Err(error) => self.broke(&error, 0),
+        if let Err(error) = self.try_open() {
+            self.broke(&error, &[]);
         }
     }
 
-    fn try_open(&self) -> Result<(Target, Option<Lines>), StreamError> {
-        let Some(config) = &self.config else { return Ok((Target::Own(own(self.feed)?), None)) };
+    fn try_open(&mut self) -> Result<(), StreamError> {
+        let Some(config) = &self.config else {
+            self.target = Target::Own(own(self.feed)?);
+            (self.lines, self.on_full) = (None, OnFull::Drop);
+            return Ok(());
+        };
         let format = Format::new(config, self.watcher)?;
-        let target = match format.to {
+        self.on_full = format.on_full;
+        self.lines = format.lines;
+        self.target = match format.to {
             Destination::Own => Target::Own(own(Feed::Stdout)?),
+            Destination::Memory => Target::Memory,
             Destination::Syslog { place, facility, ident } => self.syslog(place, facility, ident)?,
             Destination::File(path, rotation) => {
                 let path = path.map_or_else(temporary, Ok)?;
@@ -292,7 +186,7 @@ impl Slot {
                 Target::Log(Box::new(file.map_err(|error| at(&path, error))?))
             }
         };
-        Ok((target, format.lines))
+        Ok(())
     }
 
     fn syslog(&self, place: String, facility: u8, ident: String) -> Result<Target, StreamError> {
@@ -309,79 +203,158 @@ impl Slot {
         }
     }
 
-    pub(crate) fn write(&mut self, pump: u64, pid: Pid, bytes: &[u8]) {
-        if let Health::Broken { retry, lost } = self.health {
-            if clock::wall() < retry {
-                self.health = Health::Broken { retry, lost: lost + bytes.len() as u64 };
-                return;
-            }
-            if matches!(self.target, Target::Nowhere) {
-                self.reopen();
-            }
+    /// Until when nothing more should be read for it.
+    pub(crate) fn stuck(&self) -> Option<Instant> {
+        match (&self.health, self.on_full) {
+            (Health::Broken { retry, .. }, OnFull::Block) => Some(*retry),
+            (Health::Broken { .. }, OnFull::Drop) | (Health::Works, _) => None,
         }
-        let result = match &mut self.lines {
-            None => self.target.write(pump, pid, bytes),
-            Some(lines) => {
-                self.framed.clear();
-                lines.frame(pump, pid, bytes, clock::wall(), &mut self.framed);
-                self.target.write(pump, pid, &self.framed)
-            }
-        };
-        match result {
-            Ok(()) if matches!(self.target, Target::Nowhere) && self.config.is_some() => {
-                self.count(bytes.len())
-            }
-            Ok(()) => self.mended(),
-            Err(error) => self.broke(&error, bytes.len()),
+    }
+
+    /// Try again what could not be written, if it is time.
+    pub(crate) fn retry(&mut self) {
+        if self.stuck().is_some_and(|retry| clock::monotonic() >= retry) && self.mend() {
+            self.mended();
+        }
+    }
+
+    /// `scratch` is where lines get their beginnings.
+    pub(crate) fn write(&mut self, speaker: Speaker<'_>, bytes: &[u8], scratch: &mut Vec<u8>) {
+        if let Health::Broken { retry, .. } = self.health
+            && (clock::monotonic() < retry || !self.mend())
+        {
+            return self.hold(speaker, bytes, scratch);
+        }
+        let text = frame(&mut self.lines, speaker, bytes, scratch);
+        match self.target.write(speaker, text) {
+            Ok(()) => self.written(),
+            Err(failed) => self.broke(&failed.error, text.get(failed.written..).unwrap_or_default()),
         }
     }
 
     /// A pipe has ended; its unfinished line is finished.
     pub(crate) fn end_of(&mut self, pump: u64) {
-        self.framed.clear();
+        let mut end = Vec::new();
         if let Some(lines) = &mut self.lines {
-            lines.end_of(pump, &mut self.framed);
+            lines.end_of(pump, &mut end);
         }
-        if let Err(error) = self.target.end_of(pump, &self.framed) {
-            self.broke(&error, self.framed.len());
-        }
-    }
-
-    fn count(&mut self, bytes: usize) {
-        if let Health::Broken { lost, .. } = &mut self.health {
-            *lost += bytes as u64;
+        if self.stuck().is_some() {
+            self.pending.extend(end);
+        } else if let Err(failed) = self.target.end_of(pump, &end) {
+            self.broke(&failed.error, end.get(failed.written..).unwrap_or_default());
         }
     }
 
-    fn broke(&mut self, error: &StreamError, bytes: usize) {
-        let lost = match self.health {
+    /// Nothing can be written now.
+    fn hold(&mut self, speaker: Speaker<'_>, bytes: &[u8], scratch: &mut Vec<u8>) {
+        match (self.on_full, &mut self.health) {
+            (OnFull::Block, _) => {
+                let text = frame(&mut self.lines, speaker, bytes, scratch);
+                self.pending.extend_from_slice(text);
+            }
+            (OnFull::Drop, Health::Broken { lost, .. }) => lost.add(bytes),
+            (OnFull::Drop, Health::Works) => {}
+        }
+    }
+
+    /// Open again what is closed and write what waits; true when there is somewhere to write to.
+    fn mend(&mut self) -> bool {
+        if matches!(self.target, Target::Nowhere) {
+            self.reopen();
+            if matches!(self.target, Target::Nowhere) {
+                return false;
+            }
+        }
+        let waiting = std::mem::take(&mut self.pending);
+        let written = match &mut self.target {
+            Target::Own(file) => write_counted(file, &waiting).map_err(own_failed),
+            Target::Log(file) => file.write(&waiting, clock::wall()).map_err(|short| log_failed(file, short)),
+            Target::Nowhere | Target::Memory | Target::Syslog { .. } => Ok(()),
+        };
+        match written {
+            Ok(()) => true,
+            Err(failed) => {
+                self.broke(&failed.error, waiting.get(failed.written..).unwrap_or_default());
+                false
+            }
+        }
+    }
+
+    fn broke(&mut self, error: &StreamError, rest: &[u8]) {
+        let mut lost = match self.health {
             Health::Works => {
-                tracing::error!(
-                    watcher = self.watcher,
-                    feed = self.feed.name(),
-                    %error,
-                    "cannot write the output; it is lost until this works again"
-                );
-                0
+                let (watcher, feed) = (self.watcher, self.feed.name());
+                match self.on_full {
+                    OnFull::Drop => tracing::error!(
+                        watcher, feed, %error, "cannot write the output; it is lost until this works again"
+                    ),
+                    OnFull::Block => tracing::error!(
+                        watcher, feed, %error, "cannot write the output; it waits until this works again"
+                    ),
+                }
+                Lost::default()
             }
             Health::Broken { lost, .. } => lost,
         };
+        match self.on_full {
+            OnFull::Drop => lost.add(rest),
+            OnFull::Block => self.pending.extend_from_slice(rest),
+        }
         if let Target::Syslog { .. } = self.target {
             // Whoever listened is gone; whoever listens next has another socket.
             self.target = Target::Nowhere;
         }
-        self.health = Health::Broken { retry: clock::wall() + RETRY, lost: lost + bytes as u64 };
+        self.health = Health::Broken { retry: clock::monotonic() + RETRY, lost };
+    }
+
+    fn written(&mut self) {
+        if let Target::Log(file) = &mut self.target
+            && let Some(error) = file.trouble()
+        {
+            let (path, watcher) = (file.path().display(), self.watcher);
+            tracing::error!(watcher, %path, %error, "the file cannot be rotated and grows on");
+        }
+        self.mended();
     }
 
     fn mended(&mut self) {
         if let Health::Broken { lost, .. } = self.health {
-            tracing::warn!(
-                watcher = self.watcher,
-                feed = self.feed.name(),
-                lost,
-                "the output can be written again"
-            );
+            self.tell(lost, "the output can be written again");
             self.health = Health::Works;
+        }
+    }
+
+    fn tell(&self, lost: Lost, what: &str) {
+        let (lost_bytes, lost_lines) = (lost.bytes, lost.lines);
+        tracing::warn!(watcher = self.watcher, feed = self.feed.name(), lost_bytes, lost_lines, "{what}");
+    }
+}
+
+impl Drop for Slot {
+    /// The last that can be said about what is lost.
+    fn drop(&mut self) {
+        if let Health::Broken { mut lost, .. } = self.health {
+            if self.mend() {
+                return self.mended();
+            }
+            lost.add(&self.pending);
+            self.tell(lost, "the stream is closed, and its last output could not be written");
+        }
+    }
+}
+
+fn frame<'a>(
+    lines: &mut Option<Lines>,
+    speaker: Speaker<'_>,
+    bytes: &'a [u8],
+    scratch: &'a mut Vec<u8>,
+) -> &'a [u8] {
+    match lines {
+        None => bytes,
+        Some(lines) => {
+            scratch.clear();
+            lines.frame(speaker, bytes, clock::wall(), scratch);
+            scratch
         }
     }
 }

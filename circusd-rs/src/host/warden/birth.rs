@@ -44,7 +44,8 @@ impl Warden {
         let (pid, forked) = fork(&plan, of, &given.keep)?;
         for (feed, pipe) in [(Feed::Stdout, out_feed), (Feed::Stderr, err_feed)] {
             if let Some(pipe) = pipe {
-                self.outputs.attach(Attach { key, watcher: spec.watcher_id, feed, pid, pipe });
+                let (watcher, wid, name) = (spec.watcher_id, spec.wid, spec.watcher.as_str().into());
+                self.outputs.attach(Attach { key, watcher, name, wid, feed, pid, pipe });
             }
         }
         self.enter(key, pid, plan, forked);
@@ -107,6 +108,7 @@ impl Warden {
         if let Some(error) = spawn::failure(&plan, report) {
             raw::await_exit(pid.get());
             self.forget(key, pid.get());
+            self.outputs.died(key);
             self.tell(key, Input::SpawnFailed { key, error, transient: false });
             return;
         }

@@ -22,7 +22,6 @@ impl Warden {
         if self.keys.get(&pid) == Some(&key) {
             self.keys.remove(&pid);
         }
-        self.outputs.ended(key);
     }
 
     /// Collect the exit of a process of ours, if it has ended.
@@ -40,6 +39,8 @@ impl Warden {
         };
         let pid = child.pid.get();
         self.keys.remove(&pid);
+        // Before anybody hears of the death: who then asks for its last words finds them.
+        self.outputs.died(key);
         let lingering = child.group_exists();
         if lingering {
             child.linger();
