@@ -9,8 +9,8 @@
 //! 2. Each `Spawned` is followed by exactly one `Exited`. If that says `lingering`, exactly one `Gone`
 //!    follows when the last process of the group has ended; else the key is gone at once.
 //! 3. A `Signal` for a key already gone is dropped silently.
-//! 4. Each `Sample`, `Deliver`, `Configure`, `Reset`, `RunHook`, `LoadHooks`, `Sockets` and
-//!    `ReadConfig` is answered by exactly one `Sampled`, `Delivered`, `Configured`, `ResetDone`,
+//! 4. Each `Sample`, `Deliver`, `ReadLog`, `Configure`, `Reset`, `RunHook`, `LoadHooks`, `Sockets` and
+//!    `ReadConfig` is answered by exactly one `Sampled`, `Delivered`, `LogRead`, `Configured`, `ResetDone`,
 //!    `HookDone`, `HooksLoaded`, `SocketsChanged` or `Config`; the hooks' at the latest after their
 //!    limit.
 //! 5. Effects of one step are performed in order, so a waiting reply leaves after the events it
@@ -35,6 +35,7 @@ mod deliver;
 mod extended;
 mod hook;
 mod load;
+mod logs;
 mod operation;
 mod pace;
 mod process;
@@ -233,6 +234,7 @@ impl Arbiter {
             Input::HooksLoaded { job, result } => self.hooks_loaded(job, result, &mut work),
             Input::Sampled { tag, figures } => self.sampled(tag, figures, &mut work),
             Input::Delivered { job, result } => self.delivered(job, result, &mut work),
+            Input::LogRead { job, result } => self.log_read(job, result, &mut work),
             Input::Configured { job, result } => self.configured(job, result, &mut work),
             Input::ResetDone { job, result } => self.reset_done(job, result, &mut work),
             Input::SocketsChanged { job, sockets, errors } => {

@@ -45,6 +45,7 @@ use crate::host::runner::{LoopEffect, Orphans, Runner, adopt_orphans};
 use crate::host::sample::feed::Feed;
 use crate::host::socket::Reads;
 use crate::host::spawn::heap;
+use crate::host::stream::LIVE;
 use feed::{Desk, Figures};
 use setup::{Bound, Prepared, SetupError};
 
@@ -92,6 +93,7 @@ async fn serve(prepared: Prepared) -> Result<ExitCode, SetupError> {
     let mut runner = Runner::new(inputs.clone(), orphans).map_err(SetupError::Runtime)?;
     let (told, reads) = (sockets.told(), sockets.reads());
     runner.keep(sockets);
+    runner.listeners(events.aside(LIVE));
     let mut tasks = JoinSet::new();
     tasks.spawn(interrupts.pass_on(inputs.clone()));
     let discovery = discovery.map(|discovery| tasks.spawn(discovery.answer()));
@@ -384,6 +386,8 @@ fn described(effect: &Effect) -> String {
         | Effect::Deliver { .. }
         | Effect::OpenStreams { .. }
         | Effect::CloseStreams { .. }
+        | Effect::ForgetStreams { .. }
+        | Effect::ReadLog { .. }
         | Effect::Sample { .. }
         | Effect::LoadHooks { .. }
         | Effect::Sockets { .. }
@@ -404,6 +408,7 @@ fn reply_of(input: &Input) -> Option<ReplyTo> {
         | Input::Gone { .. }
         | Input::Sampled { .. }
         | Input::Delivered { .. }
+        | Input::LogRead { .. }
         | Input::Configured { .. }
         | Input::ResetDone { .. }
         | Input::HookDone { .. }

@@ -25,6 +25,8 @@ pub(crate) mod tree;
 
 pub mod stream;
 
+mod log;
+
 pub(crate) mod syslog;
 
 pub mod sample;

@@ -6,6 +6,7 @@
 mod arguments;
 pub mod lifecycle;
 pub mod options;
+pub mod output;
 pub mod processes;
 pub mod services;
 pub mod stats;
@@ -18,6 +19,7 @@ use crate::number::Signal;
 use crate::reply::Refusal;
 use crate::request::Request;
 use arguments::Arguments;
+pub use output::{LogPart, Logs};
 
 /// A request whose arguments are understood.
 #[derive(Debug, Clone, PartialEq)]
@@ -111,6 +113,8 @@ pub enum Command {
     Configure(Box<Configure>),
     /// Move the services' data out of the way (extension).
     Reset(Reset),
+    /// What processes print, or services log (extension).
+    Logs(Logs),
 }
 
 /// Every name on the wire, sorted; `clear` is another word for `reset`.
@@ -129,6 +133,7 @@ pub const NAMES: &[&str] = &[
     "list",
     "listen",
     "listsockets",
+    "logs",
     "numprocesses",
     "numwatchers",
     "options",
@@ -171,6 +176,7 @@ impl Command {
             "list" => Self::List { name: arguments.find_name()? },
             "listen" => Self::Listen,
             "listsockets" => Self::ListSockets,
+            "logs" => Self::Logs(output::logs(&arguments)?),
             "numprocesses" => Self::NumProcesses { name: arguments.find_name()? },
             "numwatchers" => Self::NumWatchers,
             "options" => Self::Options { name: arguments.required_name(&[])? },
@@ -221,6 +227,7 @@ impl Command {
             Self::Hello => "hello",
             Self::Configure(_) => "configure",
             Self::Reset(_) => "reset",
+            Self::Logs(_) => "logs",
         }
     }
 
@@ -250,7 +257,8 @@ impl Command {
             | Self::Status { .. }
             | Self::Hello
             | Self::Configure(_)
-            | Self::Reset(_) => false,
+            | Self::Reset(_)
+            | Self::Logs(_) => false,
         }
     }
 }

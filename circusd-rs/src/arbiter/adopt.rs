@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::arbiter::effect::LogLevel;
+use crate::arbiter::effect::{Effect, LogLevel};
 use crate::arbiter::id::WatcherId;
 use crate::arbiter::operation::{Goal, OpId, Outcome, Ticket};
 use crate::arbiter::pace::DEFAULT_CEILING;
@@ -94,6 +94,7 @@ impl Arbiter {
         for id in idle {
             if let Some(watcher) = self.watchers.remove(&id) {
                 self.forget_name(&watcher);
+                work.out.push(Effect::ForgetStreams { watcher: id });
             }
         }
         for id in busy {

@@ -130,7 +130,8 @@ impl Arbiter {
             | Command::Stats(_)
             | Command::Stop(_)
             | Command::Configure(_)
-            | Command::Reset(_) => {
+            | Command::Reset(_)
+            | Command::Logs(_) => {
                 debug_assert!(false, "{} is no question", command.name());
                 Err(Refusal::Server(format!("{} was misrouted", command.name())))
             }
@@ -182,7 +183,7 @@ impl Arbiter {
             "version": self.facts.version,
             "node": self.facts.hostname,
             "pid": self.facts.pid,
-            "extensions": ["hello", "configure", "reset"],
+            "extensions": ["hello", "configure", "reset", "logs"],
             "pubsub_endpoint": self.global.pubsub_endpoint,
             "stats_endpoint": self.global.stats_endpoint,
             "watchers": watchers,

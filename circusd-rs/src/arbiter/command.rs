@@ -45,6 +45,7 @@ impl Arbiter {
             Command::Configure(configure) => self.configure(&configure, reply, work),
             Command::Reset(reset) => self.reset(&reset, reply, work),
             Command::Stats(query) => self.stats(&query, reply, work),
+            Command::Logs(logs) => self.logs(&logs, reply, work),
             Command::Dstats => self.dstats(reply, work),
             Command::Get { .. }
             | Command::GlobalOptions { .. }
@@ -396,6 +397,7 @@ impl Arbiter {
         if let Some(at) = watcher.noted {
             self.deadlines.remove(&(at, id));
         }
+        work.out.push(Effect::ForgetStreams { watcher: id });
         for key in watcher.processes.keys() {
             self.keys.remove(key);
             self.strays.insert(*key);

@@ -28,12 +28,16 @@ pub(super) enum Job {
     /// Figures that a hook edits.
     Extended(Box<Extended>),
     Sockets(SocketJob),
+    /// A log is being read.
+    Logs {
+        reply: Option<ReplyTo>,
+    },
 }
 
 impl Job {
     pub(super) fn reply(&self) -> Option<ReplyTo> {
         match self {
-            Self::Deliver { reply } => *reply,
+            Self::Deliver { reply } | Self::Logs { reply } => *reply,
             Self::Service(job) => job.reply,
             Self::Hook(_) => None,
             Self::Load(held) => held.reply,
@@ -138,7 +142,12 @@ impl Arbiter {
                 Err(refusal) => work.refuse(reply, refusal),
             },
             Some(
-                other @ (Job::Service(_) | Job::Sockets(_) | Job::Hook(_) | Job::Load(_) | Job::Extended(_)),
+                other @ (Job::Service(_)
+                | Job::Sockets(_)
+                | Job::Hook(_)
+                | Job::Load(_)
+                | Job::Extended(_)
+                | Job::Logs { .. }),
             ) => {
                 self.jobs.insert(job, other);
                 debug_assert!(false, "job {job:?} is no delivery");

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use circus_protocol::command::LogPart;
 use circus_protocol::event::Event;
 use circus_protocol::number::{Pid, Signal, Wid};
 use circus_protocol::reply::Reply;
@@ -59,6 +60,18 @@ pub enum Effect {
     CloseStreams {
         /// Whose.
         watcher: WatcherId,
+    },
+    /// The watcher is no more: nobody will ask what its processes printed.
+    ForgetStreams {
+        /// Whose.
+        watcher: WatcherId,
+    },
+    /// Read what was logged.
+    ReadLog {
+        /// Answered by `LogRead`.
+        job: JobId,
+        /// What of it.
+        question: Box<LogQuestion>,
     },
     /// Read figures.
     Sample {
@@ -132,6 +145,46 @@ pub enum Effect {
         /// The process' exit status.
         code: u8,
     },
+}
+
+/// A question about a log.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LogQuestion {
+    /// Whose.
+    pub watcher: WatcherId,
+    /// Where it is.
+    pub place: LogPlace,
+    /// Which part of it.
+    pub part: LogPart,
+}
+
+/// Where a log is.
+#[derive(Debug, Clone, PartialEq)]
+pub enum LogPlace {
+    /// Where this stream goes.
+    Stream(Feed, Box<StreamConfig>),
+    /// In a file that the service declares.
+    File(String),
+}
+
+/// Which of the two outputs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Feed {
+    /// Descriptor 1.
+    Stdout,
+    /// Descriptor 2.
+    Stderr,
+}
+
+impl Feed {
+    /// What circus calls it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Stdout => "stdout",
+            Self::Stderr => "stderr",
+        }
+    }
 }
 
 /// One call of a hook: everything it may see.

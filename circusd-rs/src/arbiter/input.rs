@@ -67,6 +67,13 @@ pub enum Input {
         /// Or what the kernel said.
         result: Result<(), Refusal>,
     },
+    /// A `ReadLog` was carried out.
+    LogRead {
+        /// Which.
+        job: JobId,
+        /// What was read, or why nothing could be.
+        result: Result<Box<LogText>, String>,
+    },
     /// A `Configure` was carried out, or refused with everything that is wrong.
     Configured {
         /// Which.
@@ -113,6 +120,21 @@ pub enum Input {
     Interrupted(Interrupt),
     /// A deadline may have passed.
     Tick,
+}
+
+/// A part of a log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogText {
+    /// What is no UTF-8 is replaced.
+    pub text: String,
+    /// The position of its first byte, or 0 when that is in an older file.
+    pub offset: u64,
+    /// Where to go on.
+    pub next_offset: u64,
+    /// Nothing more is there now.
+    pub eof: bool,
+    /// The file that `next_offset` is a position of.
+    pub generation: Option<String>,
 }
 
 /// What came of a hook's call.

@@ -75,7 +75,10 @@ impl Arbiter {
                 self.with(id, work, |watcher, ctx| watcher.hook_done(job, outcome, ctx));
             }
             Some(Job::Extended(extended)) => self.extend_next(*extended, outcome, work),
-            Some(Job::Deliver { .. } | Job::Service(_) | Job::Sockets(_) | Job::Load(_)) | None => {
+            Some(
+                Job::Deliver { .. } | Job::Service(_) | Job::Sockets(_) | Job::Load(_) | Job::Logs { .. },
+            )
+            | None => {
                 debug_assert!(false, "no hook: {job:?}");
             }
         }

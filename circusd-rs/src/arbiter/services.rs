@@ -208,6 +208,7 @@ impl Arbiter {
                 | Job::Hook(_)
                 | Job::Load(_)
                 | Job::Extended(_)
+                | Job::Logs { .. }
                 | Job::Sockets(_),
             )
             | None => {
@@ -298,7 +299,8 @@ impl Arbiter {
                 | Job::Sockets(_)
                 | Job::Hook(_)
                 | Job::Load(_)
-                | Job::Extended(_)),
+                | Job::Extended(_)
+                | Job::Logs { .. }),
             ) => {
                 self.jobs.insert(job, other);
                 debug_assert!(false, "job {job:?} is no job of services");

@@ -40,6 +40,7 @@ impl Arbiter {
         }
         if forget {
             self.watchers.remove(&id);
+            work.out.push(Effect::ForgetStreams { watcher: id });
         }
         self.note_demand(id, work.now.mono);
     }

@@ -198,7 +198,8 @@ impl Arbiter {
                 | Job::Service(_)
                 | Job::Hook(_)
                 | Job::Load(_)
-                | Job::Extended(_)),
+                | Job::Extended(_)
+                | Job::Logs { .. }),
             ) => {
                 self.jobs.insert(job, other);
                 debug_assert!(false, "job {job:?} is not about sockets");

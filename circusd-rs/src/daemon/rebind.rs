@@ -15,6 +15,7 @@ use super::setup::{self, SetupError};
 use super::{Daemon, open_feed};
 use crate::config::Global;
 use crate::endpoint::events::Events;
+use crate::host::stream::LIVE;
 
 /// What those are told who still wait for an answer on the old endpoint.
 const MOVED: &str = "the daemon restarts on another endpoint";
@@ -47,6 +48,7 @@ impl Daemon {
         let bound = Events::bind(&endpoint).await;
         let new = bound.map_err(|source| SetupError::Bind { key: "pubsub_endpoint", source })?;
         self.addresses.take(1, &circus.pubsub_endpoint, new.bound());
+        self.runner.listeners(new.aside(LIVE));
         tokio::spawn(std::mem::replace(&mut self.events, new).close());
         Ok(())
     }

@@ -5,7 +5,7 @@
 use bytes::Bytes;
 use circus_protocol::endpoint::Endpoint;
 use circus_protocol::event::Event;
-use circus_protocol::transport::{BindError, Publisher};
+use circus_protocol::transport::{Aside, BindError, Publisher};
 
 /// The bound endpoint.
 #[derive(Debug)]
@@ -35,6 +35,12 @@ impl Events {
         if self.publisher.has_subscriber(topic.as_bytes()) {
             self.publisher.publish(vec![Bytes::from(topic), Bytes::from(event.payload())]);
         }
+    }
+
+    /// Where output goes that somebody wants to see at once: behind all events.
+    #[must_use]
+    pub fn aside(&self, kind: &'static [u8]) -> Aside {
+        self.publisher.aside(kind)
     }
 
     /// Stops listening; events on their way leave first, for a limited time.

@@ -17,6 +17,7 @@ use circus_protocol::event::Event;
 use circus_protocol::number::Signal;
 use circus_protocol::reply::{Refusal, Reply};
 use circus_protocol::service::{ResetJob, SweepJob};
+use circus_protocol::transport::Aside;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
@@ -26,6 +27,7 @@ use crate::arbiter::id::{JobId, Key, ReplyTo};
 use crate::arbiter::input::Input;
 use crate::host::configure::configure;
 use crate::host::hook::{Hooks, Vetting};
+use crate::host::log;
 use crate::host::reset::janitor::{self, Janitor};
 use crate::host::reset::{ResetError, reset};
 use crate::host::sample::{self, Question};
@@ -130,6 +132,14 @@ impl Runner {
             Effect::Deliver { job, keys, signal, reach } => self.deliver(job, keys, signal, reach),
             Effect::OpenStreams { watcher, stdout, stderr } => self.outputs.open(watcher, stdout, stderr),
             Effect::CloseStreams { watcher } => self.outputs.close(watcher),
+            Effect::ForgetStreams { watcher } => self.outputs.forget(watcher),
+            Effect::ReadLog { job, question } => {
+                let (inputs, reading) = (self.inputs.clone(), log::read(self.outputs.clone(), *question));
+                self.handle.spawn(async move {
+                    let result = reading.await.map(Box::new);
+                    let _the_loop_left = inputs.send(Input::LogRead { job, result }).await;
+                });
+            }
             Effect::Sample { tag, targets } => {
                 if let Err(error) = self.questions.try_send(Question { tag, targets }) {
                     tracing::error!("the sampler does not answer");
@@ -169,6 +179,11 @@ impl Runner {
     #[must_use]
     pub fn vetting(&self) -> Vetting {
         self.hooks.vetting()
+    }
+
+    /// Where those listen who want to see output at once.
+    pub fn listeners(&self, aside: Aside) {
+        self.outputs.listeners(aside);
     }
 
     /// There may be something aside below the roots of these services that has had its time.

@@ -40,6 +40,7 @@ use tokio::runtime;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::LocalSet;
 
+pub(crate) use crate::arbiter::effect::Feed;
 use crate::arbiter::id::{Key, WatcherId};
 use crate::config::StreamConfig;
 use crate::host::stream::live::Air;
@@ -52,25 +53,12 @@ use crate::host::stream::words::{LastWords, Words};
 /// hangs; then a new process' output is not taken, which is said in the log.
 const MESSAGES: usize = 65_536;
 
+/// How the topics of live output begin.
+pub const LIVE: &[u8] = b"log.";
+
 /// How many pipes of dead processes may be held open by those they left behind; of more, the oldest
 /// is closed.
 const ABANDONED: usize = 1024;
-
-/// Which of the two.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Feed {
-    Stdout,
-    Stderr,
-}
-
-impl Feed {
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Stdout => "stdout",
-            Self::Stderr => "stderr",
-        }
-    }
-}
 
 /// A new process' pipe.
 #[derive(Debug)]

@@ -89,7 +89,7 @@ fn every_fault_is_reported_with_its_place() {
 #[test]
 fn a_watcher_that_contradicts_itself_is_left_out_and_the_rest_runs() {
     let text = "[watcher:a]\nsingleton = 1\nnumprocesses = 2\n[watcher:b]\ncmd = x\ncopy_path = 1\n\
-                [watcher:c]\nmax_age = old\n[watcher:d]\nstdout_stream.class = QueueStream\n\
+                [watcher:c]\nmax_age = old\n[watcher:d]\nstdout_stream.class = QueueStrom\n\
                 [watcher:e]\nstdout_stream.filename = /tmp/x\nstdout_stream.max_bytes = 10k\n\
                 [watcher:f]\nvirtualenv = /venv\n[watcher:g]\ncmd = ok\n";
     let resolved = load(text).unwrap();

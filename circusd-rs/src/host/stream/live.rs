@@ -12,9 +12,6 @@ use serde_json::{Map, Value};
 use crate::host::clock;
 use crate::host::stream::line::Speaker;
 
-/// The beginning of all these topics.
-pub(crate) const KIND: &[u8] = b"log.";
-
 /// The most text of one message, in bytes.
 const PIECE: usize = 32 * 1024;
 

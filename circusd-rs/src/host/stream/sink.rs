@@ -50,7 +50,7 @@ impl Target {
     fn write(&mut self, speaker: Speaker<'_>, bytes: &[u8]) -> Result<(), Failed> {
         match self {
             Self::Nowhere | Self::Memory => Ok(()),
-            Self::Own(file) => write_counted(file, bytes).map_err(|short| own_failed(short)),
+            Self::Own(file) => write_counted(file, bytes).map_err(own_failed),
             Self::Log(file) => file.write(bytes, clock::wall()).map_err(|short| log_failed(file, short)),
             Self::Syslog { place, records } => {
                 records.write(speaker.pump, speaker.pid, bytes, clock::wall()).map_err(|error| {
@@ -68,7 +68,7 @@ impl Target {
     fn end_of(&mut self, pump: u64, bytes: &[u8]) -> Result<(), Failed> {
         match self {
             Self::Nowhere | Self::Memory => Ok(()),
-            Self::Own(file) => write_counted(file, bytes).map_err(|short| own_failed(short)),
+            Self::Own(file) => write_counted(file, bytes).map_err(own_failed),
             Self::Log(_) if bytes.is_empty() => Ok(()),
             Self::Log(file) => file.write(bytes, clock::wall()).map_err(|short| log_failed(file, short)),
             Self::Syslog { place, records } => records.end_of(pump, clock::wall()).map_err(|error| Failed {

@@ -1,0 +1,222 @@
+//! Reading what was logged: the end of a file across those that were rotated away, a piece from a
+//! position on, or what is still in memory.
+//!
+//! Positions are bytes of one file, which its inode names (`generation`): who follows a log reads on
+//! in the file that was rotated away before going to the present one. It refuses to know who asks,
+//! and never follows anything that is not a regular file.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Seek, SeekFrom};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use circus_protocol::command::LogPart;
+use circus_protocol::command::output::MAX_TEXT;
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
+
+use crate::arbiter::effect::{LogPlace, LogQuestion};
+use crate::arbiter::input::LogText;
+use crate::host::stream::live::whole_characters;
+use crate::host::stream::options::{Destination, Format};
+use crate::host::stream::{Found, Outputs};
+
+/// How long the output thread may take to say what it holds; a disk may hang.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How many rotated files are looked at.
+const MAX_FILES: usize = 100;
+
+/// The answer to a question, or why there is none.
+pub(crate) async fn read(outputs: Outputs, question: LogQuestion) -> Result<LogText, String> {
+    let LogQuestion { watcher, place, part } = question;
+    let path = match place {
+        LogPlace::File(path) => PathBuf::from(path),
+        LogPlace::Stream(feed, config) => {
+            let format = Format::new(&config, 0).map_err(|error| error.to_string())?;
+            match format.to {
+                Destination::File(Some(path), _) => path,
+                Destination::File(None, _)
+                | Destination::Own
+                | Destination::Memory
+                | Destination::Syslog { .. } => {
+                    let found = timeout(PATIENCE, outputs.find(watcher, feed)).await;
+                    let found = found.ok().and_then(Result::ok).ok_or("the output thread does not answer")?;
+                    match found.path.clone() {
+                        Some(path) => path,
+                        None => return Ok(from_memory(&found, &part)),
+                    }
+                }
+            }
+        }
+    };
+    let reading = spawn_blocking(move || {
+        from_file(&path, &part).map_err(|error| format!("{}: {error}", path.display()))
+    });
+    reading.await.unwrap_or_else(|bug| Err(format!("a bug: {bug}")))
+}
+
+fn from_memory(found: &Found, part: &LogPart) -> LogText {
+    let Found { start, bytes, .. } = found;
+    let end = start + bytes.len() as u64;
+    let from = match part {
+        LogPart::Last { lines } => end - last_lines(bytes, *lines as usize).len() as u64,
+        LogPart::From { offset, .. } => (*offset).clamp(*start, end),
+    };
+    let rest = bytes.get(place(from - start)..).unwrap_or_default();
+    let limit = match part {
+        LogPart::Last { .. } => MAX_TEXT as usize,
+        LogPart::From { limit, .. } => *limit as usize,
+    };
+    let piece = rest.get(..limit.min(rest.len())).unwrap_or(rest);
+    let (text, length) = words(piece, piece.len() == rest.len());
+    let next_offset = from + length;
+    LogText { text, offset: from, next_offset, eof: next_offset >= end, generation: None }
+}
+
+fn from_file(path: &Path, part: &LogPart) -> io::Result<LogText> {
+    match part {
+        LogPart::Last { lines } => end_of_file(path, *lines as usize),
+        LogPart::From { offset, limit, generation } => {
+            piece_of_file(path, *offset, *limit as usize, generation.as_deref())
+        }
+    }
+}
+
+/// The last lines; where the file has not enough of them, those before are in the rotated ones.
+fn end_of_file(path: &Path, lines: usize) -> io::Result<LogText> {
+    let (mut file, size, generation) = open(path)?;
+    let most = MAX_TEXT as usize;
+    let mut bytes = tail_of(&mut file, size, most)?;
+    let mut whole = bytes.len() as u64 == size;
+    // The line end of a line that begins elsewhere is not enough, so one more is looked for.
+    for older in rotated(path) {
+        if !whole || bytes.len() >= most || last_lines(&bytes, lines).len() < bytes.len() {
+            break;
+        }
+        let Ok((mut file, size, _)) = open(&older) else { continue };
+        let mut more = tail_of(&mut file, size, most - bytes.len())?;
+        whole = more.len() as u64 == size;
+        more.append(&mut bytes);
+        bytes = more;
+    }
+    let mut kept = last_lines(&bytes, lines);
+    if kept.len() == bytes.len() && !whole {
+        // It begins within a line, unless that line is all there is.
+        let begin = kept.iter().position(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        kept = kept.get(begin..).filter(|rest| !rest.is_empty()).unwrap_or(kept);
+    }
+    let (text, length) = words(kept, true);
+    let offset = size.saturating_sub(kept.len() as u64);
+    let held_back = kept.len() as u64 - length;
+    let next_offset = size - held_back;
+    Ok(LogText { text, offset, next_offset, eof: true, generation: Some(generation) })
+}
+
+fn piece_of_file(path: &Path, offset: u64, limit: usize, wanted: Option<&str>) -> io::Result<LogText> {
+    let (mut file, mut size, mut generation) = open(path)?;
+    let mut offset = offset;
+    let mut newer: Option<String> = None;
+    if let Some(wanted) = wanted.filter(|wanted| *wanted != generation) {
+        let mut after = generation.clone();
+        let mut found = None;
+        for older in rotated(path) {
+            let Ok((file, size, name)) = open(&older) else { continue };
+            if name == wanted {
+                found = Some((file, size, name, after));
+                break;
+            }
+            after = name;
+        }
+        match found {
+            Some((older, length, name, after)) => {
+                (file, size, generation, newer) = (older, length, name, Some(after));
+            }
+            // It is gone; the oldest that is sure to be unread is the present one.
+            None => offset = 0,
+        }
+    }
+    if offset > size {
+        // Truncated in place: what is there now is new.
+        offset = 0;
+    }
+    file.seek(SeekFrom::Start(offset))?;
+    let mut bytes = Vec::new();
+    Read::by_ref(&mut file).take(limit as u64).read_to_end(&mut bytes)?;
+    let at_end = offset + bytes.len() as u64 >= size;
+    let (text, length) = words(&bytes, at_end);
+    let next_offset = offset + length;
+    let eof = next_offset >= size;
+    Ok(match newer {
+        // What comes next is in the file after it.
+        Some(newer) if eof => LogText { text, offset, next_offset: 0, eof: false, generation: Some(newer) },
+        _ => LogText { text, offset, next_offset, eof, generation: Some(generation) },
+    })
+}
+
+fn open(path: &Path) -> io::Result<(File, u64, String)> {
+    // A named pipe must not keep us waiting for somebody who writes.
+    let file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    let found = file.metadata()?;
+    if !found.is_file() {
+        return Err(io::Error::other("not a regular file"));
+    }
+    Ok((file, found.size(), found.ino().to_string()))
+}
+
+fn tail_of(file: &mut File, size: u64, most: usize) -> io::Result<Vec<u8>> {
+    let from = size.saturating_sub(most as u64);
+    file.seek(SeekFrom::Start(from))?;
+    let mut bytes = Vec::new();
+    Read::by_ref(file).take(size - from).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// What a file was rotated to, the newest first: its name and a number or a date.
+fn rotated(path: &Path) -> Vec<PathBuf> {
+    let Some(prefix) = path.file_name().and_then(|name| name.to_str()).map(|name| format!("{name}.")) else {
+        return Vec::new();
+    };
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
+    let mut found: Vec<_> = entries
+        .filter_map(|entry| {
+            let entry = entry.ok()?;
+            let name = entry.file_name();
+            let ending = name.to_str()?.strip_prefix(&prefix)?;
+            let counted = !ending.is_empty() && ending.bytes().all(|byte| byte.is_ascii_digit());
+            let changed = entry.metadata().ok().filter(|data| data.is_file())?;
+            // Of two that are as old, `.1` is newer than `.2`, and a later date than an earlier one.
+            let number: i64 = ending.parse().ok()?;
+            let order = if ending.len() < 8 { -number } else { number };
+            counted.then(|| ((changed.mtime(), changed.mtime_nsec(), order), entry.path()))
+        })
+        .collect();
+    found.sort_by_key(|(order, _)| std::cmp::Reverse(*order));
+    found.into_iter().take(MAX_FILES).map(|(_, path)| path).collect()
+}
+
+fn last_lines(bytes: &[u8], lines: usize) -> &[u8] {
+    let body = bytes.strip_suffix(b"\n").unwrap_or(bytes);
+    let mut ends = body.iter().enumerate().rev().filter(|(_, byte)| **byte == b'\n');
+    match ends.nth(lines.saturating_sub(1)) {
+        Some((at, _)) => bytes.get(at + 1..).unwrap_or_default(),
+        None => bytes,
+    }
+}
+
+/// Text for people, and how many bytes it stands for: a character that is only begun waits for its
+/// rest, unless it is all there is and nothing follows.
+fn words(bytes: &[u8], at_end: bool) -> (String, u64) {
+    let whole = whole_characters(bytes);
+    let bytes = if whole == 0 && at_end { bytes } else { bytes.get(..whole).unwrap_or(bytes) };
+    (String::from_utf8_lossy(bytes).into_owned(), bytes.len() as u64)
+}
+
+fn place(position: u64) -> usize {
+    usize::try_from(position).unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests;
