@@ -1,5 +1,6 @@
 //! circusd's own flags; knows nothing of configuration files or daemons.
 
+use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -10,9 +11,21 @@ use crate::config::resolve::plugin::RUN;
 /// What `--version` prints after the program's name: ours, and the circus we stand in for.
 const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (circus 0.19.0)");
 
+/// What else the program can do, after the options.
+const COMMANDS: &str = "\
+circusd-rs profiles           lists what is known of database servers, and prints it
+circusd-rs init PROFILE...    writes a configuration file to start from
+A file of such a name is ./profiles or ./init.";
+
+/// The first word that lists and prints profiles.
+const PROFILES: &str = "profiles";
+
+/// The first word that writes a configuration file.
+const INIT: &str = "init";
+
 /// Runs some watchers.
 #[derive(Debug, Clone, Parser)]
-#[command(name = "circusd-rs", version = VERSION, about, long_about = None)]
+#[command(name = "circusd-rs", version = VERSION, about, long_about = None, after_help = COMMANDS)]
 pub struct Arguments {
     /// Configuration file
     pub config: Option<PathBuf>,
@@ -43,6 +56,33 @@ pub enum Role {
     Daemon(Arguments),
     /// One of its plugins.
     Plugin(PluginArguments),
+    /// Shows what is shipped.
+    Profiles(ProfilesArguments),
+    /// Writes a configuration file.
+    Init(InitArguments),
+}
+
+/// Lists the shipped profiles, or prints some of them: profiles and templates, by name.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "circusd-rs profiles", bin_name = "circusd-rs profiles", version = VERSION, about, long_about = None)]
+pub struct ProfilesArguments {
+    /// Profiles or templates to print; none lists them
+    pub names: Vec<String>,
+}
+
+/// Writes a configuration file for a node that runs servers of these profiles.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "circusd-rs init", bin_name = "circusd-rs init", version = VERSION, about, long_about = None)]
+pub struct InitArguments {
+    /// Profiles, as `circusd-rs profiles` lists them
+    #[arg(required = true, value_name = "PROFILE")]
+    pub profiles: Vec<String>,
+    /// Where the server is installed; once for all, or once for each profile
+    #[arg(long, required = true, value_name = "DIR")]
+    pub home: Vec<PathBuf>,
+    /// The file to write (default: -, the terminal); one that is there stays
+    #[arg(long, short, value_name = "FILE")]
+    pub output: Option<PathBuf>,
 }
 
 /// Runs a built-in plugin; what circus-plugin takes.
@@ -108,12 +148,16 @@ fn level(word: &str) -> Result<Level, String> {
 /// # Errors
 /// The exit status, when there is nothing to run.
 pub fn parse() -> Result<Role, ExitCode> {
-    // Not a subcommand: its name could be a configuration file's.
+    // No subcommands of clap: a name could be a configuration file's.
     let mut words = std::env::args_os();
     let program = words.next();
-    if words.next().is_some_and(|word| word == RUN) {
-        let words = program.into_iter().chain(words);
-        return PluginArguments::try_parse_from(words).map(Role::Plugin).map_err(|error| ended(&error));
+    let first = words.next();
+    let rest = || program.clone().into_iter().chain(std::env::args_os().skip(2));
+    match first.as_deref().and_then(OsStr::to_str) {
+        Some(RUN) => return role(PluginArguments::try_parse_from(rest()), Role::Plugin),
+        Some(PROFILES) => return role(ProfilesArguments::try_parse_from(rest()), Role::Profiles),
+        Some(INIT) => return role(InitArguments::try_parse_from(rest()), Role::Init),
+        Some(_) | None => {}
     }
     match Arguments::try_parse() {
         Ok(arguments) if arguments.config.is_none() => {
@@ -124,6 +168,10 @@ pub fn parse() -> Result<Role, ExitCode> {
         Ok(arguments) => Ok(Role::Daemon(arguments)),
         Err(error) => Err(ended(&error)),
     }
+}
+
+fn role<A>(parsed: Result<A, clap::Error>, role: fn(A) -> Role) -> Result<Role, ExitCode> {
+    parsed.map(role).map_err(|error| ended(&error))
 }
 
 fn ended(error: &clap::Error) -> ExitCode {
@@ -139,6 +187,8 @@ mod tests {
     fn the_definition_is_sound() {
         Arguments::command().debug_assert();
         PluginArguments::command().debug_assert();
+        ProfilesArguments::command().debug_assert();
+        InitArguments::command().debug_assert();
     }
 
     #[test]

@@ -15,6 +15,7 @@
 //! - [`host`] speaks to the kernel and never decides; [`endpoint`] speaks ZeroMQ and knows nothing
 //!   of processes; the two never see each other.
 //! - [`plugin`] is another program in the same file: a client of the daemon like any other.
+//! - [`profiles`] shows what is shipped and writes a first configuration file; it runs nothing.
 //! - One loop ([`daemon`]) owns the arbiter. Nothing is shared by a lock.
 
 pub mod arbiter;
@@ -25,3 +26,4 @@ pub mod endpoint;
 pub mod host;
 mod log;
 pub mod plugin;
+pub mod profiles;

@@ -41,7 +41,8 @@ fn load(text: &str) -> Services {
 
 fn services(profile: &shipped::Profile, more: &str) -> Services {
     let service = profile.about().service;
-    load(&format!("[service:{service}]\nuse = {}\nhome = /srv/{service}\n{more}", profile.name))
+    // Alone on its node: there is nobody to come after.
+    load(&format!("[service:{service}]\nuse = {}\nhome = /srv/{service}\nafter =\n{more}", profile.name))
 }
 
 fn rendered(services: &Services, membership: &Membership) -> Vec<RenderedFile> {

@@ -6,6 +6,7 @@
 
 mod environment;
 pub mod plugin;
+mod profile;
 mod socket;
 mod watcher;
 
@@ -67,8 +68,12 @@ pub fn resolve(
     python: &dyn Python,
 ) -> Result<Resolved, Vec<String>> {
     ini.settle();
+    let global = expand::environment(&Environments::new(&ini, inherited).global());
+    let services = services(&ini, &global, &inherited.working_dir);
+    if let Ok(services) = &services {
+        profile::lay_under(&mut ini, services);
+    }
     let environments = Environments::new(&ini, inherited);
-    let global = expand::environment(&environments.global());
     let mut errors: Vec<String> = Vec::new();
     let mut warnings = Vec::new();
 
@@ -97,7 +102,7 @@ pub fn resolve(
     }
     let watchers = gathered(built, &mut errors, &mut warnings);
     let sockets = socket::in_order(sockets, &mut warnings);
-    match services(ini, &global, &inherited.working_dir) {
+    match services {
         Ok(services) if errors.is_empty() => {
             warnings.extend(services.warnings.iter().cloned());
             let inherited = Arc::clone(inherited);
@@ -136,10 +141,11 @@ fn gathered(
 /// Our own sections, whose values may name variables like any other. A watcher's name or options
 /// mean nothing to them.
 fn services(
-    mut ini: Ini,
+    ini: &Ini,
     global: &BTreeMap<String, String>,
     working_dir: &str,
 ) -> Result<Services, Vec<ServiceError>> {
+    let mut ini = ini.clone();
     ini.rewrite(|_, entry| Some(variables(&entry.value, |key| global.get(key).cloned())));
     Services::from_ini(&ini, Path::new(working_dir))
 }

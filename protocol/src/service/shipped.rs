@@ -163,6 +163,12 @@ pub fn names() -> impl Iterator<Item = &'static str> {
     PROFILES.iter().map(|profile| profile.name)
 }
 
+/// The profile or template that somebody may have meant.
+#[must_use]
+pub fn nearest(name: &str) -> Option<&'static str> {
+    super::keys::nearest(name, names().chain(TEMPLATES.iter().map(|template| template.name)))
+}
+
 /// The template that a path of the ini means, if it is one of ours.
 pub(super) fn of_path(path: &PathText) -> Option<Template> {
     path.text.strip_prefix(PREFIX).and_then(template)

@@ -338,3 +338,56 @@ fn a_plugin_that_cannot_run_is_a_fault_of_the_file() {
         ]
     );
 }
+
+#[test]
+fn a_profile_makes_a_watcher() {
+    let resolved = load("[service:Graph]\nuse = neo4j-single-5\nhome = $(circus.env.HOME)/neo4j\n").unwrap();
+    let graph = &resolved.config.watchers[0];
+    assert_eq!((graph.name.original(), graph.cmd.as_str()), ("Graph", "/home/app/neo4j/bin/neo4j"));
+    assert_eq!((graph.autostart, graph.graceful_timeout, graph.stop_children), (false, 180.0, true));
+    assert_eq!(graph.rlimits.get("nofile"), Some(&Some(60000)));
+    let wanted = [
+        "HOME=/home/app",
+        "NEO4J_CONF=/home/app/neo4j/conf",
+        "NEO4J_HOME=/home/app/neo4j",
+        "PATH=/bin",
+        "PORT=7000",
+    ];
+    assert_eq!(env(graph), wanted);
+    assert_eq!(resolved.warnings, Vec::<String>::new());
+}
+
+#[test]
+fn an_operators_watcher_counts_before_its_profile() {
+    let resolved = load(
+        "[DEFAULT]\nwarmup_delay = 3\nautostart = yes\n[watcher:x]\nname = neo4j\ncmd = mine\nrlimit_NOFILE = 1\n\
+         [env]\nNEO4J_CONF = a\n[env:neo*]\nNEO4J_HOME = b\nMORE = c\n\
+         [service:neo4j]\nuse = neo4j-single-5\nhome = /n\nwatcher.args = run\nenv.JAVA_HOME = ${home}/java\n",
+    )
+    .unwrap();
+    assert_eq!(resolved.config.watchers.len(), 1);
+    let neo4j = &resolved.config.watchers[0];
+    assert_eq!((neo4j.cmd.as_str(), &neo4j.args, neo4j.autostart), ("mine", &json!("run"), false));
+    assert_eq!((neo4j.warmup_delay, neo4j.rlimits.get("nofile")), (3.0, Some(&Some(1))));
+    let env = env(neo4j);
+    for wanted in ["NEO4J_CONF=a", "NEO4J_HOME=b", "MORE=c", "JAVA_HOME=/n/java"] {
+        assert!(env.iter().any(|pair| pair == wanted), "{wanted}: {env:?}");
+    }
+}
+
+#[test]
+fn faults_of_a_profiles_options_have_a_place() {
+    let faults = load(
+        "[profile:p]\nwatcher.cmd = x\nwatcher.numprocesses = many\nwatcher.working_dir = ${address}\n[service:s]\nuse = p\n",
+    );
+    let faults = faults.unwrap_err();
+    assert_eq!(faults.len(), 1, "{faults:?}");
+    assert!(
+        faults[0]
+            .starts_with("c.ini:4: [service:s] watcher.working_dir: \"${address}\": column 1: unknown name"),
+        "{faults:?}"
+    );
+    let faults = load("[profile:p]\nwatcher.cmd = x\nwatcher.numprocesses = many\n[service:s]\nuse = p\n")
+        .unwrap_err();
+    assert!(faults[0].starts_with("c.ini:3: [watcher:s] numprocesses: "), "{faults:?}");
+}
