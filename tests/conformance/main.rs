@@ -38,6 +38,7 @@ mod numprocesses;
 mod numwatchers;
 mod options;
 mod plugins;
+mod policy;
 mod quirks;
 mod quit;
 mod reload;

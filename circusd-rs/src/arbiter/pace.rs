@@ -185,6 +185,10 @@ impl Slots {
         self.0.iter().filter(move |(_, slot)| slot.rest.holds(now)).map(|(wid, slot)| (*wid, slot))
     }
 
+    pub(super) fn is_closed(&self, wid: Wid) -> bool {
+        self.0.get(&wid).is_some_and(|slot| matches!(slot.rest, Rest::Closed(_)))
+    }
+
     /// How many are closed.
     pub(super) fn closed(&self) -> usize {
         self.0.values().filter(|slot| matches!(slot.rest, Rest::Closed(_))).count()

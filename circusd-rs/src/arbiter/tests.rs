@@ -5,5 +5,6 @@ pub(super) mod play;
 mod histories;
 mod hooks;
 mod jobs;
+mod policy;
 mod sockets;
 mod traces;

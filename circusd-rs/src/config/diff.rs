@@ -183,12 +183,12 @@ mod tests {
 
     #[test]
     fn another_restart_policy_needs_no_restart() {
-        let old = watcher("a", "x", 1);
+        let old = [watcher("a", "x", 1)];
         let mut new = old.clone();
-        new.policy.start_limit = Some(3);
-        assert_eq!(told(&[old.clone()], &[new.clone()]), ["resize a 1"]);
-        new.respawn = false;
-        assert_eq!(told(&[old], &[new]), ["replace a"]);
+        new[0].policy.start_limit = Some(3);
+        assert_eq!(told(&old, &new), ["resize a 1"]);
+        new[0].respawn = false;
+        assert_eq!(told(&old, &new), ["replace a"]);
     }
 
     #[test]

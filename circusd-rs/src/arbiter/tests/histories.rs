@@ -202,8 +202,12 @@ impl World {
             }
             15 => {
                 let name = self.name();
-                let manners =
-                    Manners { missing: self.chance(15), stubborn: self.chance(30), lingers: self.chance(30) };
+                let manners = Manners {
+                    missing: self.chance(15),
+                    starved: self.chance(10),
+                    stubborn: self.chance(30),
+                    lingers: self.chance(30),
+                };
                 self.play.manners.insert(name, manners);
             }
             16 => {

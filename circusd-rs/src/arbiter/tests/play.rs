@@ -39,6 +39,8 @@ pub(in crate::arbiter) fn of(name: &str, numprocesses: u32) -> WatcherConfig {
 pub(in crate::arbiter) struct Manners {
     /// Exec fails.
     pub(in crate::arbiter) missing: bool,
+    /// There is no room for it just now.
+    pub(in crate::arbiter) starved: bool,
     /// Only SIGKILL ends it.
     pub(in crate::arbiter) stubborn: bool,
     /// Others of its group outlive it until they get SIGKILL.
@@ -49,7 +51,8 @@ pub(in crate::arbiter) struct Manners {
 pub(in crate::arbiter) const TRUE: HookOutcome = HookOutcome::Returned { truth: true, stats: None };
 
 /// Polite.
-pub(in crate::arbiter) const POLITE: Manners = Manners { missing: false, stubborn: false, lingers: false };
+pub(in crate::arbiter) const POLITE: Manners =
+    Manners { missing: false, starved: false, stubborn: false, lingers: false };
 
 #[derive(Debug, Clone)]
 struct Life {
@@ -290,9 +293,15 @@ impl Play {
     }
 
     fn answer(&mut self, key: Key, name: String, wid: u32) {
-        if self.manners.get(&name).copied().unwrap_or(POLITE).missing {
-            let error = "[Errno 2] No such file or directory: 'prog'".to_owned();
-            self.inbox.push_back(Input::SpawnFailed { key, error, transient: false });
+        let manners = self.manners.get(&name).copied().unwrap_or(POLITE);
+        if manners.starved || manners.missing {
+            let transient = manners.starved;
+            let error = if transient {
+                "[Errno 24] Too many open files"
+            } else {
+                "[Errno 2] No such file or directory: 'prog'"
+            };
+            self.inbox.push_back(Input::SpawnFailed { key, error: error.to_owned(), transient });
             return;
         }
         self.next_pid += 1;

@@ -352,7 +352,9 @@ impl Watcher {
         let wanted = usize::try_from(self.config.numprocesses).unwrap_or(usize::MAX);
         let used: BTreeSet<Wid> = self.processes.values().map(|process| process.wid).collect();
         let resting = self.slots.resting(ctx.now.mono).filter(|(wid, _)| !used.contains(wid)).count();
-        if self.filled() >= wanted {
+        // What a process leaves behind fills its place, but nobody has come for it.
+        let open = self.processes.values().filter(|process| process.counts());
+        if open.filter(|process| !self.slots.is_closed(process.wid)).count() >= wanted {
             self.slots.reopen();
         }
         if most == 0 || self.filled() + resting >= wanted || ctx.now.mono < self.warm {
