@@ -26,7 +26,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 /// Longer than anything here takes, on a machine that is busy.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 const TRUE: HookOutcome = HookOutcome::Returned { truth: true, stats: None };
 const FALSE: HookOutcome = HookOutcome::Returned { truth: false, stats: None };
@@ -166,12 +166,12 @@ fn a_program_answers_by_its_exit_status() {
 fn a_program_has_its_time_and_delays_nobody() {
     World::play(async |world| {
         let mut slow = world.call(sh("echo $$ > pid; sleep 1000 & wait"));
-        slow.limit = Duration::from_millis(500);
+        slow.limit = Duration::from_secs(3);
         let slow = world.begin(slow);
         let quick = world.begin(world.call(sh("exit 0")));
         assert_eq!(world.done().await, (quick, TRUE));
         let (job, outcome) = world.done().await;
-        assert_eq!((job, error(outcome).as_str()), (slow, "took longer than 0.5 s and was killed"));
+        assert_eq!((job, error(outcome).as_str()), (slow, "took longer than 3 s and was killed"));
         let pid = fs::read_to_string(world.dir.path().join("pid")).unwrap();
         until("the end of the program", || ended(pid.trim()).then_some(()));
     });
@@ -287,12 +287,12 @@ fn a_call_that_hangs_or_kills_python_fails_alone() {
     World::play(async |world| {
         world.file("marks.py", MODULE);
         let mut hangs = world.call(Callee::Python("marks.hangs".to_owned()));
-        hangs.limit = Duration::from_millis(700);
+        hangs.limit = Duration::from_secs(5);
         let hangs = world.begin(hangs);
         let quick = world.begin(world.call(Callee::Python("marks.seen".to_owned())));
         assert_eq!(world.done().await, (quick, TRUE));
         let (job, outcome) = world.done().await;
-        assert_eq!((job, error(outcome).as_str()), (hangs, "took longer than 0.7 s"));
+        assert_eq!((job, error(outcome).as_str()), (hangs, "took longer than 5 s"));
         // Another interpreter takes over.
         assert_eq!(world.python("marks.counts").await, FALSE);
         assert!(error(world.python("marks.dies").await).contains("ended before it answered (exit code 7)"));

@@ -96,9 +96,14 @@ impl Cluster {
 
     /// circusman with all options of its own, ready for a command.
     pub(crate) fn circusman(&self, cluster: &str) -> Command {
+        self.patient(cluster, 50)
+    }
+
+    /// The same that gives each node so many seconds.
+    pub(crate) fn patient(&self, cluster: &str, seconds: u32) -> Command {
         let mut command = Command::new(built("circusman"));
         command
-            .args(["--cluster", cluster, "--timeout", "30"])
+            .args(["--cluster", cluster, "--timeout", &seconds.to_string()])
             .arg("--services")
             .arg(self.base.path().join("node.ini"))
             .env("HOME", self.base.path())

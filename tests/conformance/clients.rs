@@ -1,35 +1,25 @@
 //! Stock clients, unchanged: circusctl one-shot and as a shell, CircusClient, AsyncCircusClient,
 //! circusd-stats and plugins started by hand. circus-top is in the file of the feed.
 
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
 use circus_tests::daemon::{run, stock};
+use circus_tests::ending::Program;
 use circus_tests::script::{Session, agree, alone};
 
 use crate::{CALM, THREE};
 
-/// Ended when dropped.
-struct Helper(Child);
-
-impl Helper {
-    fn start(command: &mut Command, s: &Session) -> Self {
-        let log = std::fs::File::create(s.daemon.dir().join("helper.log")).expect("a log");
-        let again = log.try_clone().expect("shared");
-        Self(command.stdin(Stdio::null()).stdout(log).stderr(again).spawn().expect("it starts"))
-    }
-}
-
-impl Drop for Helper {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
+/// A program that says into a file what it says.
+fn helper(command: &mut Command, s: &Session) -> Program {
+    let log = std::fs::File::create(s.daemon.dir().join("helper.log")).expect("a log");
+    let again = log.try_clone().expect("shared");
+    Program::start(command.stdout(log).stderr(again))
 }
 
 fn circusctl(s: &mut Session, arguments: &[&str]) {
     let endpoint = s.daemon.endpoint();
     let (status, stdout, stderr) = run(Command::new(stock("circusctl"))
-        .args(["--endpoint", &endpoint, "--timeout", "15"])
+        .args(["--endpoint", &endpoint, "--timeout", "50"])
         .args(arguments));
     s.note(
         &format!("circusctl {arguments:?}"),
@@ -191,7 +181,7 @@ fn circusctl_is_a_shell() {
             "--endpoint",
             &endpoint,
             "--timeout",
-            "15",
+            "50",
         ]));
         assert!(stdout.contains("(circusctl) "), "no shell: {stdout}{stderr}");
         s.note("shell", format!("exit {status}\n{}{stderr}", digits(&stdout)));
@@ -216,7 +206,7 @@ fn circusd_stats_by_hand() {
     agree(CALM, |s| {
         let (endpoint, pubsub) = (s.daemon.endpoint(), s.daemon.pubsub());
         let point = format!("tcp://{}:5557", s.daemon.address());
-        let _stats = Helper::start(
+        let _stats = helper(
             Command::new(stock("circusd-stats")).args([
                 "--endpoint",
                 &endpoint,
@@ -232,11 +222,11 @@ fn circusd_stats_by_hand() {
     });
 }
 
-fn plugin(s: &Session, class: &str, config: &str) -> Helper {
+fn plugin(s: &Session, class: &str, config: &str) -> Program {
     let (endpoint, pubsub) = (s.daemon.endpoint(), s.daemon.pubsub());
     let program = stock("circus-plugin");
     let words = ["--endpoint", &endpoint, "--pubsub", &pubsub, "--config", config, class];
-    Helper::start(Command::new(program).args(words), s)
+    helper(Command::new(program).args(words), s)
 }
 
 /// With stock its stop is refused by the lock (Q34), so ours runs alone.

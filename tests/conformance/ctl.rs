@@ -4,9 +4,10 @@
 
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use circus_tests::daemon::{Daemon, Flavor, alive, built, run, stock};
+use circus_tests::ending::Program;
 use circus_tests::pty::Terminal;
 use circus_tests::script::listed_differences;
 use circus_tests::wait::until;
@@ -381,8 +382,13 @@ fn our_shell_survives_mistakes_and_completes() {
 
     let mut terminal = Terminal::start(prepared(Flavor::Ours, &daemon).env("TERM", "xterm"));
     terminal.wait_until("the prompt", |seen| seen.contains("(circusctl) "));
-    terminal.type_keys("status th\t");
-    terminal.wait_until("the watcher's name", |seen| seen.contains("status three "));
+    terminal.type_keys("status th");
+    // The names must come soon, or the key does nothing.
+    until("the watcher's name", || {
+        terminal.type_keys("\t");
+        std::thread::sleep(std::time::Duration::from_secs(1));
+        terminal.seen().contains("status three ").then_some(())
+    });
     terminal.type_keys("\r");
     terminal.wait_until("its state", |seen| {
         seen.contains("stopped\r\n(") || seen.matches("stopped").count() == 2
@@ -463,14 +469,9 @@ fn listens_alike() {
     let mut listeners = [Flavor::Stock, Flavor::Ours].map(|flavor| {
         let file = daemon.dir().join(format!("{flavor:?}.events"));
         let out = std::fs::File::create(&file).expect("a file");
-        let child = prepared(flavor, &daemon)
-            .args(["--endpoint", &pubsub, "listen", "watcher.one."])
-            .env("PYTHONUNBUFFERED", "1")
-            .stdin(Stdio::null())
-            .stdout(out)
-            .spawn()
-            .expect("circusctl starts");
-        (child, file)
+        let mut command = prepared(flavor, &daemon);
+        command.args(["--endpoint", &pubsub, "listen", "watcher.one."]);
+        (Program::start(command.env("PYTHONUNBUFFERED", "1").stdout(out)), file)
     });
     let text = |file: &Path| std::fs::read_to_string(file).unwrap_or_default();
     // Nobody can tell when a subscription has arrived; events come until both have one.
@@ -479,9 +480,8 @@ fn listens_alike() {
         listeners.iter().all(|(_, file)| text(file).ends_with('\n')).then_some(())
     });
     let [stock, ours] = listeners.each_mut().map(|(child, file)| {
-        kill(Pid::from_raw(i32::try_from(child.id()).expect("a pid fits")), Signal::SIGINT)
-            .expect("it listens");
-        let status = until("the end of listening", || child.try_wait().expect("our child"));
+        kill(Pid::from_raw(child.pid()), Signal::SIGINT).expect("it listens");
+        let status = until("the end of listening", || child.ended());
         let heard = text(file);
         format!("exit {:?} {}", status.code(), normal(heard.lines().next().unwrap_or_default()))
     });

@@ -1,12 +1,14 @@
 //! The log of the daemon and its command line: section 8.1.
 
 use std::net::{TcpListener, UdpSocket};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
-use circus_tests::daemon::{Flavor, built, fresh_address, run, stock};
-use circus_tests::ending::{Background, ask_to_end, kill_family};
+use circus_tests::daemon::{Flavor, built, circus_on, fresh_address, run, stock};
+use circus_tests::ending::{Background, Program};
 use circus_tests::wait::{PATIENCE, until};
+use circus_tests::wire::Wire;
+use serde_json::json;
 
 fn program(flavor: Flavor) -> Command {
     Command::new(match flavor {
@@ -15,51 +17,43 @@ fn program(flavor: Flavor) -> Command {
     })
 }
 
-/// A daemon with arguments of its own; ended by pid.
+/// A daemon with arguments of its own.
 struct Started {
-    child: Child,
-    flavor: Flavor,
+    program: Program,
+    address: String,
 }
 
 impl Started {
     fn new(flavor: Flavor, directory: &Path, arguments: &[&str]) -> Self {
-        let ini = write_ini(directory, "");
+        let (ini, address) = write_ini(directory, "");
         let mut command = program(flavor);
         command.args(arguments).arg(ini).current_dir(directory);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        Self { child: command.spawn().expect("it starts"), flavor }
-    }
-
-    fn pid(&self) -> i32 {
-        i32::try_from(self.child.id()).expect("a pid")
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        Self { program: Program::start(&mut command), address }
     }
 
     fn end(mut self) -> i32 {
-        let pid = self.pid();
-        let ended = || self.child.try_wait().expect("our child");
-        let status = ask_to_end(pid, self.flavor, PATIENCE, ended).expect("an end");
-        status.code().unwrap_or(-1)
+        wait_until_idle(&self.address);
+        self.program.end().code().unwrap_or(-1)
     }
 }
 
-impl Drop for Started {
-    fn drop(&mut self) {
-        if self.child.try_wait().is_ok_and(|ended| ended.is_none()) {
-            kill_family(self.pid());
-            let _reaped = self.child.wait();
-        }
-    }
-}
-
-fn write_ini(directory: &Path, circus: &str) -> std::path::PathBuf {
+/// Gives its path and the address of the daemon.
+fn write_ini(directory: &Path, circus: &str) -> (PathBuf, String) {
     let address = fresh_address();
-    let text = format!(
-        "[circus]\ncheck_delay = 0.5\nendpoint = tcp://{address}:5555\npubsub_endpoint = tcp://{address}:5556\n\
-         multicast_endpoint =\n{circus}[watcher:One]\ncmd = sleep 1000\n"
-    );
+    let text = circus_on(&address) + "check_delay = 600\n" + circus + "[watcher:One]\ncmd = sleep 1000\n";
     let ini = directory.join("circus.ini");
     std::fs::write(&ini, text).expect("written");
-    ini
+    (ini, address)
+}
+
+/// Until nothing is under way any more: stock forgets a signal that comes before it has finished its
+/// start-up, and "One started" is said a moment earlier.
+fn wait_until_idle(address: &str) {
+    let mut wire = Wire::connect(&format!("tcp://{address}:5555"), &format!("tcp://{address}:5556"));
+    // Nothing comes of it; it is only refused for another reason while something is under way.
+    let reply = wire.ask("add", &json!({"name": "One", "cmd": "sleep 1000"}));
+    assert_eq!(reply["status"], "error", "{reply}");
 }
 
 fn text(path: &Path) -> String {
@@ -159,7 +153,10 @@ fn syslog_gets_the_log() {
             let line = String::from_utf8_lossy(&buffer[..len]).into_owned();
             line.ends_with("[INFO] One started\0").then_some(line)
         });
-        assert!(line.starts_with("<158>") && line.contains(&format!(" circus[{}] ", daemon.pid())), "{line}");
+        assert!(
+            line.starts_with("<158>") && line.contains(&format!(" circus[{}] ", daemon.program.pid())),
+            "{line}"
+        );
         assert_eq!(daemon.end(), 0);
     }
 }
@@ -167,7 +164,7 @@ fn syslog_gets_the_log() {
 #[test]
 fn statuses_of_the_command_line() {
     let directory = tempfile::tempdir().expect("a directory");
-    let ini = write_ini(directory.path(), "");
+    let (ini, _) = write_ini(directory.path(), "");
     let own = directory.path().join("pid");
     std::fs::write(&own, format!("{}\n", std::process::id())).expect("written");
     let (ini, own) = (ini.to_str().expect("a path"), own.to_str().expect("a path"));
@@ -195,10 +192,7 @@ fn statuses_of_the_command_line() {
     let address = fresh_address();
     let _taken = TcpListener::bind(format!("{address}:5555")).expect("a port");
     let taken = directory.path().join("taken.ini");
-    let text = format!(
-        "[circus]\nendpoint = tcp://{address}:5555\npubsub_endpoint = tcp://{address}:5556\nmulticast_endpoint =\n"
-    );
-    std::fs::write(&taken, text).expect("written");
+    std::fs::write(&taken, circus_on(&address)).expect("written");
     let (status, _, stderr) = run(program(Flavor::Ours).arg(&taken));
     assert_eq!(status, 1);
     assert!(stderr.contains("Could not bind endpoint") && stderr.contains("5555"), "{stderr}");
@@ -208,14 +202,14 @@ fn statuses_of_the_command_line() {
 fn the_background_is_left_alone_with_a_pid_file() {
     let seen = [Flavor::Stock, Flavor::Ours].map(|flavor| {
         let directory = tempfile::tempdir().expect("a directory");
-        let ini = write_ini(directory.path(), "pidfile = pid\n");
+        let (ini, address) = write_ini(directory.path(), "pidfile = pid\n");
         let pidfile = directory.path().join("pid");
         let mut command = program(flavor);
         command.current_dir(directory.path()).args(["--daemon", "--log-output", "log"]).arg(&ini);
         let (status, _, stderr) = run(&mut command);
         assert_eq!(status, 0, "{stderr}");
         let pid: i32 = until("a pid file", || text(&pidfile).trim().parse().ok());
-        let daemon = Background::new(pid, flavor);
+        let daemon = Background::new(pid);
         wait_for(&directory.path().join("log"), "One started");
         let ends = |file: &str| {
             std::fs::read_link(format!("/proc/{pid}/{file}")).map(|path| path.display().to_string())
@@ -223,6 +217,7 @@ fn the_background_is_left_alone_with_a_pid_file() {
         let mut found: Vec<String> =
             ["fd/0", "fd/1", "fd/2"].map(|file| format!("{:?}", ends(file).ok())).into();
         found.push(format!("pid file {:?}", text(&pidfile) == format!("{pid}\n")));
+        wait_until_idle(&address);
         daemon.end();
         found.push(format!("pid file left: {}", pidfile.exists()));
         found

@@ -101,6 +101,16 @@ fn minds_term(pid: i64) -> bool {
     })
 }
 
+/// Until the only process of a watcher that runs `mischief with-child` has its own child; gives the
+/// figures, in which it stands.
+fn wait_for_a_child(s: &mut circus_tests::script::Session, name: &str) -> serde_json::Value {
+    s.wait_for("a child", "stats", &serde_json::json!({"name": name}), |reply| {
+        reply["info"]
+            .as_object()
+            .is_some_and(|info| info.values().any(|one| one["children"][0]["cmdline"] == "sleep"))
+    })
+}
+
 /// Until a `mischief` child of this watcher has said that it is what it was asked to be.
 fn wait_until_ready(s: &mut circus_tests::script::Session, name: &str) {
     let reply = s.wire.ask("list", &serde_json::json!({"name": name}));

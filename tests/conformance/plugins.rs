@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::net::{TcpListener, UdpSocket};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use circus_tests::daemon::{Daemon, Flavor, built, stock};
+use circus_tests::daemon::{Daemon, Flavor, built, circus_on, stock};
+use circus_tests::ending::Program;
 use circus_tests::script::agree;
 use circus_tests::wait::{PATIENCE, until};
 use circus_tests::wire::Wire;
@@ -60,23 +61,11 @@ fn status(wire: &mut Wire, name: &str) -> String {
     wire.call("status", &json!({"name": name}))["status"].as_str().unwrap_or_default().to_owned()
 }
 
-/// A program of ours, ended with the test.
-struct Program(Child);
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        let _ended_already = self.0.kill();
-        let _collected = self.0.wait();
-    }
-}
-
 /// circus-plugin by hand, beside a daemon.
 fn circus_plugin(daemon: &Daemon, config: &str, class: &str) -> Program {
     let mut command = Command::new(stock("circus-plugin"));
     command.args(["--endpoint", &daemon.endpoint(), "--pubsub", &daemon.pubsub(), "--config", config, class]);
-    Program(
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts"),
-    )
+    Program::start(command.stdout(Stdio::null()).stderr(Stdio::null()))
 }
 
 // ---- on both daemons ----
@@ -403,16 +392,16 @@ fn a_plugin_of_ones_own_runs_in_python() {
     std::fs::write(dir.path().join("mine.py"), MINE).expect("written");
     let address = circus_tests::daemon::fresh_address();
     let ini = format!(
-        "[circus]\nendpoint = tcp://{address}:5555\npubsub_endpoint = tcp://{address}:5556\nmulticast_endpoint =\n\
-         [watcher:one]\ncmd = sleep 1000\n[plugin:mine]\nuse = mine.Mine\npath = {}/a file\n",
+        "{}[watcher:one]\ncmd = sleep 1000\n[plugin:mine]\nuse = mine.Mine\npath = {}/a file\n",
+        circus_on(&address),
         dir.path().display()
     );
     std::fs::write(dir.path().join("circus.ini"), ini).expect("written");
     let mut command = Command::new(built("circusd-rs"));
-    command.arg("circus.ini").current_dir(dir.path()).stdin(Stdio::null());
+    command.arg("circus.ini").current_dir(dir.path());
     command.env("CIRCUSD_RS_PYTHON", stock("python")).env("PYTHONPATH", dir.path());
     command.stdout(Stdio::null()).stderr(Stdio::null());
-    let mut daemon = command.spawn().expect("it starts");
+    let mut daemon = Program::start(&mut command);
     until("the daemon", || std::net::TcpStream::connect(format!("{address}:5555")).ok());
     let mut wire = Wire::connect(&format!("tcp://{address}:5555"), &format!("tcp://{address}:5556"));
     let seen = until("the plugin to write", || {
@@ -422,5 +411,5 @@ fn a_plugin_of_ones_own_runs_in_python() {
     let pids = pids(&mut wire, "one");
     assert!(seen.starts_with(&format!("one updated {pids:?}\n")), "{seen}");
     wire.call("quit", &json!({}));
-    until("the daemon's end", || daemon.try_wait().expect("our child"));
+    until("the daemon's end", || daemon.ended());
 }

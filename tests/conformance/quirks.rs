@@ -4,7 +4,7 @@
 
 use std::process::Command;
 
-use circus_tests::daemon::{Daemon, Flavor, alive, built, fresh_address, run};
+use circus_tests::daemon::{Daemon, Flavor, alive, built, circus_on, fresh_address, run};
 use circus_tests::script::{Session, alone};
 use circus_tests::wait::until;
 use nix::sys::signal::Signal;
@@ -289,10 +289,7 @@ fn q23_an_endpoint_that_is_taken_ends_it_with_1() {
     for taken in [5555, 5556] {
         let _holder = std::net::TcpListener::bind((address.as_str(), taken)).expect("a free port");
         let ini = dir.path().join("circus.ini");
-        let text = format!(
-            "[circus]\nendpoint = tcp://{address}:5555\npubsub_endpoint = tcp://{address}:5556\n\
-             multicast_endpoint =\n[watcher:one]\ncmd = sleep 1000\n"
-        );
+        let text = circus_on(&address) + "[watcher:one]\ncmd = sleep 1000\n";
         std::fs::write(&ini, text).expect("the ini is written");
         let (status, stdout, stderr) = run(Command::new(built("circusd-rs")).arg(&ini));
         assert_eq!(status, 1, "{stdout}{stderr}");

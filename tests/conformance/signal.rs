@@ -3,7 +3,7 @@
 use circus_tests::script::agree;
 use serde_json::json;
 
-use crate::THREE;
+use crate::{THREE, wait_for_a_child};
 
 #[test]
 fn every_spelling() {
@@ -71,11 +71,7 @@ cmd = {mischief} with-child
 stop_children = True
 ";
     agree(ini, |s| {
-        let reply = s.wait_for("a child", "stats", &json!({"name": "parent"}), |reply| {
-            reply["info"]
-                .as_object()
-                .is_some_and(|info| info.values().any(|one| one["children"][0]["cmdline"] == "sleep"))
-        });
+        let reply = wait_for_a_child(s, "parent");
         let pids = s.call("list", json!({"name": "parent"}));
         let pid = &pids["pids"][0];
         let child = &reply["info"][pid.to_string()]["children"][0]["pid"];

@@ -7,7 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Command;
 
-use circus_tests::daemon::{Flavor, built, fresh_address, run, stock};
+use circus_tests::daemon::{Flavor, built, circus_on, fresh_address, run, stock};
 use circus_tests::script::{Session, agree, alone};
 use circus_tests::wait::{PATIENCE, until};
 use serde_json::{Value, json};
@@ -268,10 +268,7 @@ numprocesses = 2
 fn fails(flavor: Flavor, sockets: &str) -> (i32, String) {
     let (temp, address) = (tempfile::tempdir().expect("a directory"), fresh_address());
     let dir = temp.path().to_str().expect("a plain path");
-    let endpoints = format!(
-        "[circus]\nendpoint = tcp://{address}:5555\npubsub_endpoint = tcp://{address}:5556\nmulticast_endpoint =\n"
-    );
-    let text = format!("{endpoints}{sockets}").replace("{dir}", dir).replace("{address}", &address);
+    let text = (circus_on(&address) + sockets).replace("{dir}", dir).replace("{address}", &address);
     let ini = temp.path().join("circus.ini");
     std::fs::write(&ini, text).expect("written");
     let program = if flavor == Flavor::Stock { stock("circusd") } else { built("circusd-rs") };

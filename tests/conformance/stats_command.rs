@@ -3,7 +3,7 @@
 use circus_tests::script::agree;
 use serde_json::json;
 
-use crate::CALM;
+use crate::{CALM, wait_for_a_child};
 
 #[test]
 fn figures() {
@@ -39,11 +39,7 @@ stop_children = True
 graceful_timeout = 5
 ";
     agree(ini, |s| {
-        s.wait_for("a child", "stats", &json!({"name": "parent"}), |reply| {
-            reply["info"]
-                .as_object()
-                .is_some_and(|info| info.values().any(|one| one["children"][0]["cmdline"] == "sleep"))
-        });
+        wait_for_a_child(s, "parent");
         s.call("stats", json!({"name": "parent"}));
     });
 }

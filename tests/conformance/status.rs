@@ -29,11 +29,11 @@ fn on_the_way() {
 check_delay = 600
 [watcher:deaf]
 cmd = {mischief} ignore-term
-graceful_timeout = 1
+graceful_timeout = 4
 [watcher:slow]
 cmd = sleep 1000
 numprocesses = 2
-warmup_delay = 1
+warmup_delay = 4
 autostart = False
 ";
     agree(ini, |s| {

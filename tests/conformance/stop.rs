@@ -3,7 +3,7 @@
 use circus_tests::script::agree;
 use serde_json::json;
 
-use crate::{CALM, minds_term};
+use crate::{CALM, minds_term, wait_for_a_child};
 
 #[test]
 fn one() {
@@ -91,11 +91,7 @@ graceful_timeout = 5
     agree(ini, |s| {
         s.call("stop", json!({"name": "int", "waiting": true}));
         s.events();
-        let reply = s.wait_for("a child", "stats", &json!({"name": "parent"}), |reply| {
-            reply["info"]
-                .as_object()
-                .is_some_and(|info| info.values().any(|one| one["children"][0]["cmdline"] == "sleep"))
-        });
+        let reply = wait_for_a_child(s, "parent");
         let children: Vec<i64> = reply["info"]
             .as_object()
             .into_iter()

@@ -3,11 +3,10 @@
 use std::net::UdpSocket;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
-use std::time::Duration;
 
 use circus_tests::daemon::{Daemon, Flavor};
 use circus_tests::script::{Session, agree};
-use circus_tests::wait::until;
+use circus_tests::wait::{PATIENCE, until};
 use circus_tests::wire::Wire;
 use serde_json::json;
 
@@ -286,8 +285,8 @@ fn syslog_gets_lines_and_what_cannot_be_opened_is_tried_again() {
     let path = directory.path().join("log");
     let local = UnixDatagram::bind(&path).expect("a socket");
     let remote = UdpSocket::bind("127.0.0.1:0").expect("a socket");
-    local.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
-    remote.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
+    local.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    remote.set_read_timeout(Some(PATIENCE)).expect("a timeout");
     let ini = format!(
         "[circus]\n[watcher:Local One]\ncmd = /bin/sh -c 'echo out; echo err >&2; exec sleep 1000'\n\
          stdout_stream.class = SyslogStream\nstdout_stream.address = {path}\nstdout_stream.facility = local3\n\

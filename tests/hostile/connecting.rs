@@ -10,6 +10,7 @@ use circus_protocol::transport::{
     Dealer, DownReason, Limits, LinkEvent, LinkOptions, Publisher, Router, Subscriber,
 };
 use circus_protocol::zmtp::fault::Fault;
+use circus_tests::wait::PATIENCE;
 
 use crate::common::{Noise, Threads, alone, greeting, header, hello, memory, runtime, unharmed};
 
@@ -82,7 +83,7 @@ fn told_apart(faults: &[Fault]) {
 }
 
 async fn soon<T>(what: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(10), what).await.expect("took longer than 10 s")
+    tokio::time::timeout(PATIENCE, what).await.expect("took too long")
 }
 
 #[test]

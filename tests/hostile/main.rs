@@ -19,6 +19,7 @@ mod common {
     use bytes::Bytes;
     use circus_protocol::endpoint::Endpoint;
     use circus_protocol::transport::{Dealer, Limits, LinkEvent, LinkOptions, Router};
+    use circus_tests::wait::PATIENCE;
     use nix::sys::resource::{Resource, UsageWho, getrlimit, getrusage, setrlimit};
     use nix::sys::time::TimeValLike;
     use tokio::runtime::{Builder, Runtime};
@@ -116,7 +117,7 @@ mod common {
                     assert_eq!(dealer.recv().await, LinkEvent::Message(frames));
                 }
             };
-            tokio::time::timeout(Duration::from_secs(10), all).await.expect("the good client is served");
+            tokio::time::timeout(PATIENCE, all).await.expect("the good client is served");
         });
     }
 
@@ -142,7 +143,7 @@ mod common {
     }
 
     pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) {
-        for _ in 0..400 {
+        for _ in 0..3_000 {
             if holds() {
                 return;
             }
@@ -197,8 +198,8 @@ mod common {
 
     pub(crate) fn connect(address: SocketAddr) -> TcpStream {
         let stream = TcpStream::connect(address).expect("connect");
-        stream.set_read_timeout(Some(Duration::from_secs(10))).expect("option");
-        stream.set_write_timeout(Some(Duration::from_secs(10))).expect("option");
+        stream.set_read_timeout(Some(PATIENCE)).expect("option");
+        stream.set_write_timeout(Some(PATIENCE)).expect("option");
         stream
     }
 

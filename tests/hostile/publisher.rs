@@ -6,11 +6,12 @@ use std::net::TcpStream;
 
 use bytes::Bytes;
 use circus_protocol::transport::{Limits, LinkEvent, LinkOptions, Publisher, Subscriber};
+use circus_tests::wait::PATIENCE;
 
 use crate::common::{Threads, address, alone, any_port, closed, hello, memory, runtime, throw, unharmed};
 
 async fn soon<T>(what: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(10), what).await.expect("took longer than 10 s")
+    tokio::time::timeout(PATIENCE, what).await.expect("took too long")
 }
 
 async fn until(holds: impl Fn() -> bool) {

@@ -16,11 +16,12 @@ mod common {
     use bytes::Bytes;
     use circus_protocol::endpoint::Endpoint;
     use circus_protocol::transport::{Dealer, Limits, LinkEvent, LinkOptions, Publisher, Router, Subscriber};
+    use circus_tests::wait::PATIENCE;
 
     pub(crate) const LARGE: usize = 20_000_000;
 
     pub(crate) async fn soon<T>(what: impl Future<Output = T>) -> T {
-        tokio::time::timeout(Duration::from_secs(20), what).await.expect("took longer than 20 s")
+        tokio::time::timeout(PATIENCE, what).await.expect("took too long")
     }
 
     /// A directory for ipc sockets, and an endpoint of each kind.

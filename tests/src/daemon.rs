@@ -1,6 +1,8 @@
 //! Starts a daemon of either kind in a directory of its own and ends it by pid.
 
 use std::io::{Read, Seek};
+use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -31,6 +33,8 @@ pub struct Daemon {
     flavor: Flavor,
     dir: PathBuf,
     address: String,
+    control: String,
+    events: String,
     // The last field: removed when everything else is gone.
     _temp: Option<tempfile::TempDir>,
 }
@@ -68,7 +72,8 @@ impl Daemon {
     /// Starts a daemon on an address of its own and waits until it answers.
     ///
     /// `{dir}`, `{address}` and `{mischief}` in the text are replaced; endpoints are added to
-    /// `[circus]`, which the text must contain.
+    /// `[circus]`, which the text must contain, unless it names its own, for example
+    /// `endpoint = ipc://{dir}/control` and `pubsub_endpoint = ipc://{dir}/events`.
     #[must_use]
     pub fn start(flavor: Flavor, ini: &str) -> Self {
         Self::start_beside(flavor, &[], ini)
@@ -83,12 +88,19 @@ impl Daemon {
         let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         std::fs::set_permissions(temp.path(), open).expect("the directory is ours");
         let (dir, address) = (temp.path().to_path_buf(), fresh_address());
+        let ini = filled(ini, &dir, &address);
         for (name, text) in files {
             write_below(&dir, name, &filled(text, &dir, &address));
         }
         let file = dir.join("circus.ini");
-        std::fs::write(&file, filled(ini, &dir, &address)).expect("the ini is written");
-        let mut daemon = Self::start_on(flavor, &file, &dir, &address);
+        std::fs::write(&file, &ini).expect("the ini is written");
+        let mut daemon = Self::spawn(flavor, &file, &dir, &address);
+        for (endpoint, key) in [(&mut daemon.control, "endpoint"), (&mut daemon.events, "pubsub_endpoint")] {
+            if let Some(own) = named(&ini, key) {
+                own.clone_into(endpoint);
+            }
+        }
+        daemon.wait_until_listening();
         daemon._temp = Some(temp);
         daemon
     }
@@ -103,14 +115,12 @@ impl Daemon {
     /// `$(circus.env.node)`, so that several nodes share one file.
     #[must_use]
     pub fn start_on(flavor: Flavor, ini: &Path, dir: &Path, address: &str) -> Self {
-        let child = Self::spawn(flavor, ini, dir, address);
-        let mut daemon =
-            Self { child, flavor, dir: dir.to_path_buf(), address: address.to_owned(), _temp: None };
+        let mut daemon = Self::spawn(flavor, ini, dir, address);
         daemon.wait_until_listening();
         daemon
     }
 
-    fn spawn(flavor: Flavor, ini: &Path, dir: &Path, address: &str) -> Child {
+    fn spawn(flavor: Flavor, ini: &Path, dir: &Path, address: &str) -> Self {
         let log = std::fs::File::options()
             .create(true)
             .append(true)
@@ -120,7 +130,7 @@ impl Daemon {
             Flavor::Stock => stock("circusd"),
             Flavor::Ours => built("circusd-rs"),
         };
-        Command::new(program)
+        let child = Command::new(program)
             .arg(ini)
             .current_dir(dir)
             .env("NODE", address)
@@ -129,16 +139,29 @@ impl Daemon {
             .stdout(log.try_clone().expect("the log is shared"))
             .stderr(log)
             .spawn()
-            .expect("the daemon starts")
+            .expect("the daemon starts");
+        Self {
+            child,
+            flavor,
+            dir: dir.to_path_buf(),
+            address: address.to_owned(),
+            control: format!("tcp://{address}:5555"),
+            events: format!("tcp://{address}:5556"),
+            _temp: None,
+        }
     }
 
     fn wait_until_listening(&mut self) {
-        let control = format!("{}:5555", self.address);
+        let control = self.control.clone();
         until(&format!("{:?} on {control}", self.flavor), || {
             if let Some(status) = self.child.try_wait().expect("our child") {
                 panic!("{:?} ended with {status} before it listened:\n{}", self.flavor, self.log());
             }
-            std::net::TcpStream::connect(&control).ok()
+            match control.strip_prefix("ipc://") {
+                Some(path) => UnixStream::connect(path).is_ok(),
+                None => TcpStream::connect(control.trim_start_matches("tcp://")).is_ok(),
+            }
+            .then_some(())
         });
     }
 
@@ -163,13 +186,13 @@ impl Daemon {
     /// Where commands go.
     #[must_use]
     pub fn endpoint(&self) -> String {
-        format!("tcp://{}:5555", self.address)
+        self.control.clone()
     }
 
     /// Where events come from.
     #[must_use]
     pub fn pubsub(&self) -> String {
-        format!("tcp://{}:5556", self.address)
+        self.events.clone()
     }
 
     /// Its process id.
@@ -227,17 +250,37 @@ impl Drop for Daemon {
     }
 }
 
+/// A `[circus]` section for a daemon on this address, to which options can be added.
+#[must_use]
+pub fn circus_on(address: &str) -> String {
+    with_endpoints("[circus]\n", address)
+}
+
 /// An ini with endpoints and paths in place.
 fn filled(ini: &str, dir: &Path, address: &str) -> String {
-    let mut endpoints =
-        format!("[circus]\nendpoint = tcp://{address}:5555\npubsub_endpoint = tcp://{address}:5556\n");
-    if !ini.contains("multicast_endpoint") {
-        endpoints += "multicast_endpoint =\n";
-    }
-    ini.replacen("[circus]\n", &endpoints, 1)
+    with_endpoints(ini, address)
         .replace("{dir}", dir.to_str().expect("a plain path"))
         .replace("{address}", address)
         .replace("{mischief}", built("mischief").to_str().expect("a plain path"))
+}
+
+fn with_endpoints(ini: &str, address: &str) -> String {
+    let mut endpoints = "[circus]\n".to_owned();
+    for (key, value) in [
+        ("endpoint", format!(" tcp://{address}:5555")),
+        ("pubsub_endpoint", format!(" tcp://{address}:5556")),
+        ("multicast_endpoint", String::new()),
+    ] {
+        if named(ini, key).is_none() {
+            endpoints += &format!("{key} ={value}\n");
+        }
+    }
+    ini.replacen("[circus]\n", &endpoints, 1)
+}
+
+/// What the first line for this key says, in whatever section.
+fn named<'a>(ini: &'a str, key: &str) -> Option<&'a str> {
+    ini.lines().find_map(|line| line.strip_prefix(key)?.trim_start().strip_prefix('=')).map(str::trim)
 }
 
 fn write_below(dir: &Path, name: &str, text: &str) {
@@ -267,7 +310,7 @@ pub fn run(command: &mut Command) -> (i32, String, String) {
         }
         if std::time::Instant::now() > deadline {
             // It is ended here, because nobody else knows it.
-            let _ = child.kill();
+            kill_family(i32::try_from(child.id()).expect("a pid fits"));
             let _ = child.wait();
             panic!("waited {PATIENCE:?} in vain for {command:?} to end");
         }

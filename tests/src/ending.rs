@@ -1,12 +1,13 @@
 //! How processes end: asked to, or killed with all below them, and always by pid.
 
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::daemon::Flavor;
-use crate::wait::PATIENCE;
+use crate::wait::until;
 
 /// How often stock is told again.
 const AGAIN: Duration = Duration::from_millis(500);
@@ -14,8 +15,9 @@ const AGAIN: Duration = Duration::from_millis(500);
 /// Sends SIGTERM and waits until `ended` gives something, or gives up after `patience`.
 ///
 /// Stock refuses a signal that comes while it is busy, after it has said "Got signal": it is told
-/// again. circusd-rs is told once, for it must not forget.
-pub fn ask_to_end<T>(
+/// again. Told while it ends, it may die of it, so that how it ends tells nothing. circusd-rs is told
+/// once, for it must not forget.
+pub(crate) fn ask_to_end<T>(
     pid: i32,
     flavor: Flavor,
     patience: Duration,
@@ -51,12 +53,50 @@ pub fn kill_family(pid: i32) {
     }
 }
 
+/// A child of ours; whoever drops it kills it and all below it, unless it has ended.
+#[derive(Debug)]
+pub struct Program(Child);
+
+impl Program {
+    /// Starts it, with nothing to read.
+    #[must_use]
+    pub fn start(command: &mut Command) -> Self {
+        let started = command.stdin(Stdio::null()).spawn();
+        Self(started.unwrap_or_else(|error| panic!("{command:?} does not start: {error}")))
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn pid(&self) -> i32 {
+        i32::try_from(self.0.id()).expect("a pid fits")
+    }
+
+    /// Sends it one SIGTERM, and tells how it ended.
+    pub fn end(&mut self) -> ExitStatus {
+        kill(Pid::from_raw(self.pid()), Signal::SIGTERM).expect("it lives");
+        until("the end", || self.ended())
+    }
+
+    /// How it ended, if it has.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.0.try_wait().expect("our child")
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        if self.0.try_wait().is_ok_and(|ended| ended.is_none()) {
+            kill_family(self.pid());
+            let _ = self.0.wait();
+        }
+    }
+}
+
 /// A daemon that is not our child, because it went to the background. Whoever drops it kills it and
 /// what it supervises, so that a test that fails leaves nothing behind.
 #[derive(Debug)]
 pub struct Background {
     pid: i32,
-    flavor: Flavor,
     // Tells the process from a later one with the same pid.
     born: Option<String>,
 }
@@ -64,8 +104,8 @@ pub struct Background {
 impl Background {
     /// Takes charge of a running daemon.
     #[must_use]
-    pub fn new(pid: i32, flavor: Flavor) -> Self {
-        Self { pid, flavor, born: birth(pid) }
+    pub fn new(pid: i32) -> Self {
+        Self { pid, born: birth(pid) }
     }
 
     /// Whether it runs.
@@ -74,11 +114,10 @@ impl Background {
         alive(self.pid) && birth(self.pid) == self.born
     }
 
-    /// Asks it to end and waits until it has.
+    /// Sends it one SIGTERM and waits until it has ended.
     pub fn end(&self) {
-        let ended = || (!self.is_running()).then_some(());
-        let end = ask_to_end(self.pid, self.flavor, PATIENCE, ended);
-        assert!(end.is_some(), "waited {PATIENCE:?} in vain for the end of {:?}", self.flavor);
+        kill(Pid::from_raw(self.pid), Signal::SIGTERM).expect("it lives");
+        until("the end", || (!self.is_running()).then_some(()));
     }
 }
 

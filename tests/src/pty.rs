@@ -16,6 +16,9 @@ const SIZE: Winsize = Winsize { ws_row: 40, ws_col: 80, ws_xpixel: 0, ws_ypixel:
 /// What is shown of a terminal that disappoints, in bytes.
 const LAST: usize = 2_000;
 
+/// How long that may be which a program wrote before it ended; the end of it is seen.
+const LAST_WORDS: std::time::Duration = std::time::Duration::from_secs(10);
+
 /// A running program and its terminal; dropping it kills the program.
 #[derive(Debug)]
 pub struct Terminal {
@@ -75,7 +78,7 @@ impl Terminal {
     pub fn wait(mut self) -> (ExitStatus, String) {
         let status = until("the program to end", || self.child.try_wait().expect("our child"));
         // What it wrote last may still be under way.
-        while let Ok(bytes) = self.written.recv_timeout(std::time::Duration::from_secs(1)) {
+        while let Ok(bytes) = self.written.recv_timeout(LAST_WORDS) {
             self.seen += &String::from_utf8_lossy(&bytes);
         }
         (status, std::mem::take(&mut self.seen))

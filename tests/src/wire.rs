@@ -14,6 +14,15 @@ use crate::wait::PATIENCE;
 const PROBE: &str = "wire-probe";
 const PROBE_TOPIC: &str = "watcher.wire-probe.";
 
+/// Until it is accepted: the two endpoints of a daemon need not appear together.
+async fn connect(socket: &mut impl Socket, endpoint: &str) {
+    let deadline = std::time::Instant::now() + PATIENCE;
+    while let Err(error) = socket.connect(endpoint).await {
+        assert!(std::time::Instant::now() < deadline, "{endpoint} does not accept: {error}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 /// A DEALER and a SUB on one daemon, blocking.
 pub struct Wire {
     runtime: Runtime,
@@ -29,9 +38,9 @@ impl Wire {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let (dealer, events) = runtime.block_on(async {
             let mut dealer = DealerSocket::new();
-            dealer.connect(endpoint).await.expect("the control endpoint accepts");
+            connect(&mut dealer, endpoint).await;
             let mut events = SubSocket::new();
-            events.connect(pubsub).await.expect("the event endpoint accepts");
+            connect(&mut events, pubsub).await;
             events.subscribe("watcher.").await.expect("a subscription is sent");
             (dealer, events)
         });

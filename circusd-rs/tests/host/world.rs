@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
 /// Nothing takes this long; what does is a failure.
-const DEADLINE: Duration = Duration::from_secs(30);
+const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Time in which something that must not happen would happen.
 const QUIET: Duration = Duration::from_millis(200);

@@ -50,7 +50,7 @@ fn good(command: &str) -> Value {
 }
 
 async fn status(fleet: &mut Fleet) -> Outcome {
-    let options = RunOptions { timeout: Duration::from_millis(700), parallel: 8, targets: None };
+    let options = RunOptions { timeout: Duration::from_secs(3), parallel: 8, targets: None };
     fleet.run(Operation::Status { names: vec![] }, &options, &mut |_| {}).await
 }
 
@@ -69,12 +69,12 @@ async fn each_node_has_its_own_fate() {
         told,
         [
             (NodeState::Done, ""),
-            (NodeState::TimedOut, "no answer within 0.7 s"),
+            (NodeState::TimedOut, "no answer within 3 s"),
             (NodeState::Failed, "not a circusd: its answer is none of circus'"),
             (NodeState::Unreachable, "connection lost: the peer closed the connection"),
         ]
     );
-    assert!(outcome.nodes[0].elapsed < Duration::from_millis(500), "{:?}", outcome.nodes[0].elapsed);
+    assert!(outcome.nodes[0].elapsed < outcome.nodes[1].elapsed, "{outcome:?}");
     assert_eq!(outcome.nodes[0].daemon.as_deref(), Some("circusd-rs 9.9"));
 }
 

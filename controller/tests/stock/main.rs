@@ -68,11 +68,11 @@ async fn nodes_that_are_not_there_have_their_reasons() {
     inventory.nodes.push(support::node("mute", "127.0.0.1", mute.local_addr().unwrap().port()));
     let mut fleet = Fleet::new(inventory, None);
     let outcome =
-        fleet.run(Operation::Status { names: vec![] }, &options(Duration::from_secs(2)), &mut |_| {}).await;
+        fleet.run(Operation::Status { names: vec![] }, &options(Duration::from_secs(5)), &mut |_| {}).await;
     let states: Vec<NodeState> = outcome.nodes.iter().map(|n| n.state).collect();
     use NodeState::{Done, TimedOut, Unreachable};
     assert_eq!(states, [Done, Unreachable, Unreachable, TimedOut]);
-    assert!(outcome.nodes[0].elapsed < Duration::from_secs(1), "{:?}", outcome.nodes[0]);
+    assert!(outcome.nodes[0].elapsed < outcome.nodes[3].elapsed, "{outcome:?}");
     let reasons: Vec<&str> = outcome.nodes.iter().map(|n| n.reason.as_str()).collect();
     assert!(reasons[1].starts_with("connection refused"), "{reasons:?}");
     assert!(reasons[2].contains("no-such-host.invalid"), "{reasons:?}");

@@ -4,6 +4,7 @@ use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use circus_protocol::endpoint::{Endpoint, Host, HostPort};
@@ -13,7 +14,7 @@ use controller::outcome::{NodeOutcome, Operation, RunOptions};
 use tempfile::TempDir;
 
 /// How long a daemon may take to listen.
-const START: Duration = Duration::from_secs(20);
+const START: Duration = Duration::from_secs(60);
 
 /// A running stock daemon.
 #[derive(Debug)]
@@ -36,9 +37,17 @@ pub(crate) fn stock_bin() -> PathBuf {
     dir
 }
 
-/// A port that nobody listens on now.
+/// A port that nobody listens on now, and that this process gets only once. Below those which the
+/// system takes for connections, so that none of them is in the way a moment later.
 pub(crate) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let n = std::process::id() * 61 + NEXT.fetch_add(1, Ordering::Relaxed);
+        let port = u16::try_from(10_000 + n % 20_000).unwrap();
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// A node at a port.
@@ -59,7 +68,7 @@ pub(crate) fn options(timeout: Duration) -> RunOptions {
 
 /// Runs an operation on a fleet of one.
 pub(crate) async fn run(fleet: &mut Fleet, operation: Operation) -> NodeOutcome {
-    let mut outcome = fleet.run(operation, &options(Duration::from_secs(20)), &mut |_| {}).await;
+    let mut outcome = fleet.run(operation, &options(Duration::from_secs(50)), &mut |_| {}).await;
     assert_eq!(outcome.nodes.len(), 1, "{outcome:?}");
     outcome.nodes.remove(0)
 }
