@@ -220,7 +220,7 @@ impl Arbiter {
                 self.hear(key, Fact::SpawnFailed { key, error, transient }, &mut work);
                 self.strays.remove(&key);
             }
-            Input::Exited { key, exit_code, lingering } => {
+            Input::Exited { key, exit_code, lingering, oom: _ } => {
                 self.hear(key, Fact::Exited { key, exit_code, lingering }, &mut work);
                 if !lingering {
                     self.strays.remove(&key);

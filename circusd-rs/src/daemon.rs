@@ -37,6 +37,7 @@ use crate::config::Config;
 use crate::endpoint::control::Control;
 use crate::endpoint::events::Events;
 use crate::host::account;
+use crate::host::cgroup::Cgroups;
 use crate::host::clock::Clock;
 use crate::host::files::Source;
 use crate::host::interrupt::Interrupts;
@@ -94,6 +95,10 @@ async fn serve(prepared: Prepared) -> Result<ExitCode, SetupError> {
     let (told, reads) = (sockets.told(), sockets.reads());
     runner.keep(sockets);
     runner.listeners(events.aside(LIVE));
+    match Cgroups::open() {
+        Ok(cgroups) => runner.confine(cgroups),
+        Err(reason) => tracing::debug!(%reason, "processes have no cgroups"),
+    }
     let mut tasks = JoinSet::new();
     tasks.spawn(interrupts.pass_on(inputs.clone()));
     let discovery = discovery.map(|discovery| tasks.spawn(discovery.answer()));

@@ -21,6 +21,14 @@ pub mod socket;
 
 pub(crate) mod child;
 
+pub(crate) mod orphan;
+
+pub(crate) mod mark;
+
+pub mod cgroup;
+
+pub(crate) mod oom;
+
 pub(crate) mod tree;
 
 pub mod stream;

@@ -340,7 +340,7 @@ fn nothing_leaks_over_200_processes() {
                 match world.next().await {
                     Input::Spawned { .. } => {}
                     Input::SpawnFailed { key, .. } => told.push((key, None)),
-                    Input::Exited { key, exit_code, lingering: false } => told.push((key, exit_code)),
+                    Input::Exited { key, exit_code, lingering: false, .. } => told.push((key, exit_code)),
                     other => panic!("{other:?}"),
                 }
             }

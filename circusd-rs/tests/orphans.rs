@@ -27,7 +27,7 @@ fn every_exit_of_ours_arrives_and_no_orphan_stays_a_zombie() {
             match world.next().await {
                 Input::Spawned { .. } => {}
                 Input::Gone { .. } => lingering -= 1,
-                Input::Exited { key, exit_code, lingering: more } => {
+                Input::Exited { key, exit_code, lingering: more, .. } => {
                     lingering += i32::from(more);
                     told.push((key, exit_code.unwrap()));
                 }

@@ -45,12 +45,14 @@ pub enum Input {
         key: Key,
         /// Exit status, or minus the signal number.
         exit_code: Option<i32>,
-        /// Others of its group still live; a `Gone` follows when they do not.
+        /// Others of its tree still live; a `Gone` follows when they do not.
         lingering: bool,
+        /// What the kernel has counted, if it may have been ended for want of memory.
+        oom: Option<OomKills>,
     },
-    /// The last of a lingering group is gone.
+    /// The last of a lingering tree is gone.
     Gone {
-        /// Whose group.
+        /// Whose tree.
         key: Key,
     },
     /// Figures asked for by `Sample`.
@@ -135,6 +137,15 @@ pub struct LogText {
     pub eof: bool,
     /// The file that `next_offset` is a position of.
     pub generation: Option<String>,
+}
+
+/// How many processes the kernel has ended for want of memory while one lived that SIGKILL ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OomKills {
+    /// In the process' own tree, as its cgroup counts: any is proof. `None` when nobody counts.
+    pub tree: Option<u64>,
+    /// On the whole machine, this tree or another: none is proof that it was something else.
+    pub machine: Option<u64>,
 }
 
 /// What came of a hook's call.

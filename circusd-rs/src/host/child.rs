@@ -1,14 +1,15 @@
 //! One process of ours: what it may still be called by, and how far a signal to it reaches.
 //!
 //! ```text
-//!  Starting ──exec──► Running ──reaped──► Lingering ──group empty──► (forgotten)
-//!     └──exec failed──► (forgotten)  └──reaped, group empty──► (forgotten)
+//!  Starting ──exec──► Running ──reaped──► Lingering ──nobody left──► (forgotten)
+//!     └──exec failed──► (forgotten)  └──reaped, nobody left──► (forgotten)
 //! ```
 //!
-//! The process leads its group and session. Its number is used for signals only in `Running`, when
-//! it cannot have been reused because we have not reaped it. In `Lingering` only the group's number
-//! is used, which the kernel does not give away while the group has members; should a process of that
-//! number exist again, the group must have been empty in between, so it is no longer ours.
+//! The process leads its own group and session. Its number is used for signals only in `Running`, when
+//! it cannot have been reused because we have not reaped it. In `Lingering` its *tree* is what the
+//! orphans say that came to us ([`Kin`]), with all who descend from them, and who is in its cgroup.
+//! Members of a tree that are not our children may be reaped by somebody else at any time, so each is
+//! held by a descriptor, compared with what was seen of it, and signalled through that.
 //!
 //! It refuses to know who asked and who is told; the warden does. Both run on one thread, so nothing
 //! can be reaped between a look and a signal.
@@ -21,12 +22,16 @@ use circus_protocol::number::{Pid, Signal};
 use circus_protocol::reply::Refusal;
 
 use crate::arbiter::effect::Reach;
+use crate::host::cgroup::Cgroup;
 use crate::host::spawn::plan::{Plan, words};
 use crate::host::spawn::raw;
 use crate::host::tree::{self, Entry, Snapshot};
 
-/// First pause between two looks at a lingering group, and the longest.
+/// First pause between two looks at who was left behind, and the longest.
 const LINGER: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
+
+/// The longest such pause once they were killed: who still forks must not gain on us.
+const KILLED: Duration = Duration::from_millis(40);
 
 /// How often a kill looks again for processes that were forked while it was killing.
 const ROUNDS: usize = 4;
@@ -38,8 +43,17 @@ pub(crate) enum State {
     Starting { plan: Box<Plan>, waiting: Vec<(Signal, Reach)> },
     /// It runs, or has ended and was not yet reaped.
     Running,
-    /// Reaped; others of its group live. The next look is in `pause`.
+    /// Reaped; others of its tree live. The next look is in `pause`.
     Lingering { pause: Duration, only_dead: bool },
+}
+
+/// Who has lost the parent through whom a tree could be followed.
+#[derive(Debug)]
+pub(crate) enum Kin {
+    /// These orphans came to us; they are not reaped.
+    Adopted(Vec<i32>),
+    /// Orphans go elsewhere: only the group is left to go by.
+    Elsewhere,
 }
 
 /// A process of ours.
@@ -47,22 +61,33 @@ pub(crate) enum State {
 pub(crate) struct Child {
     pub(crate) pid: Pid,
     pub(crate) state: State,
+    /// Where its tree lives, if there may be such a place.
+    pub(crate) cgroup: Option<Cgroup>,
+    /// Its whole tree was killed: whoever is found of it is killed again.
+    pub(crate) killed: bool,
+    /// How often the machine had run out of memory when it was started.
+    pub(crate) ooms: Option<u64>,
+    /// Its children that were sent a signal together with it.
+    told: HashSet<(Signal, i32, u64)>,
 }
 
 impl Child {
-    pub(crate) fn starting(pid: Pid, plan: Plan) -> Self {
-        Self { pid, state: State::Starting { plan: Box::new(plan), waiting: Vec::new() } }
+    pub(crate) fn starting(pid: Pid, plan: Plan, cgroup: Option<Cgroup>) -> Self {
+        let state = State::Starting { plan: Box::new(plan), waiting: Vec::new() };
+        Self { pid, state, cgroup, killed: false, ooms: None, told: HashSet::new() }
     }
 
-    /// Whether the group still has a member once the leader was reaped.
+    /// Whether the group still has a member once the leader was reaped. Should a process of that
+    /// number exist again, the group must have been empty in between.
     pub(crate) fn group_exists(&self) -> bool {
         let group = self.pid.get();
         is_there(-group) && !is_there(group)
     }
 
-    /// Whether a lingering group is to be waited for. Members that have ended and whom only their
-    /// parent's neglect keeps in the table do not count, nobody can end them again; but a picture can
-    /// miss a process that forks while it is taken, so that needs two looks in a row.
+    /// As [`Self::group_exists`], for a lingering group that is to be waited for. Members that have
+    /// ended and whom only their parent's neglect keeps in the table do not count, nobody can end them
+    /// again; but a picture can miss a process that forks while it is taken, so that needs two looks in
+    /// a row.
     pub(crate) fn group_lives(&mut self, picture: &mut Picture) -> bool {
         if !self.group_exists() {
             return false;
@@ -74,16 +99,22 @@ impl Child {
         }
     }
 
-    /// From now on only the group is watched.
+    /// Whether its cgroup has members that have not ended.
+    pub(crate) fn is_populated(&self) -> bool {
+        self.cgroup.as_ref().is_some_and(Cgroup::is_populated)
+    }
+
+    /// From now on only who was left behind is watched.
     pub(crate) fn linger(&mut self) {
         self.state = State::Lingering { pause: LINGER.0, only_dead: false };
     }
 
-    /// The pause before the next look at the group, growing.
+    /// The pause before the next look at who was left behind, growing.
     pub(crate) fn next_pause(&mut self) -> Option<Duration> {
+        let longest = if self.killed { KILLED } else { LINGER.1 };
         let State::Lingering { pause, .. } = &mut self.state else { return None };
-        let now = *pause;
-        *pause = (now * 2).min(LINGER.1);
+        let now = (*pause).min(longest);
+        *pause = now * 2;
         Some(now)
     }
 
@@ -92,6 +123,7 @@ impl Child {
         &mut self,
         signal: Signal,
         reach: Reach,
+        kin: &Kin,
         picture: &mut Picture,
     ) -> Result<(), Refusal> {
         match &mut self.state {
@@ -99,26 +131,33 @@ impl Child {
                 waiting.push((signal, reach));
                 Ok(())
             }
-            State::Running => self.signal_running(signal, reach, picture),
+            State::Running => self.signal_running(signal, reach, kin, picture),
             State::Lingering { .. } => match reach {
-                Reach::Tree if self.group_exists() => self.signal_tree(signal, picture),
+                Reach::Tree => self.signal_left(signal, kin, picture),
                 Reach::Child(pid) => Err(stranger(pid)),
-                Reach::Tree | Reach::Process | Reach::WithChildren | Reach::Children => Ok(()),
+                Reach::Process | Reach::WithChildren | Reach::Children => Ok(()),
             },
         }
     }
 
-    fn signal_running(&self, signal: Signal, reach: Reach, picture: &mut Picture) -> Result<(), Refusal> {
+    fn signal_running(
+        &mut self,
+        signal: Signal,
+        reach: Reach,
+        kin: &Kin,
+        picture: &mut Picture,
+    ) -> Result<(), Refusal> {
         let pid = self.pid.get();
         match reach {
             Reach::Process => send(pid, signal),
             Reach::WithChildren => {
                 let children = children(pid, picture)?;
+                self.told.extend(children.iter().map(|entry| (signal, entry.pid, entry.start)));
                 send(pid, signal)?;
                 send_each(&children, signal)
             }
             Reach::Children => send_each(&children(pid, picture)?, signal),
-            Reach::Tree => self.signal_tree(signal, picture),
+            Reach::Tree => self.signal_tree(signal, kin, picture),
             Reach::Child(child) => {
                 // Asked for by name, so look now and not at a picture from before.
                 let found = children(pid, &mut Picture::default())?;
@@ -132,16 +171,86 @@ impl Child {
 
     /// The descendants are looked up before anybody is signalled, because afterwards nobody can tell
     /// whose they were. After a kill, [`Picture::settle`] looks again.
-    fn signal_tree(&self, signal: Signal, picture: &mut Picture) -> Result<(), Refusal> {
+    fn signal_tree(&mut self, signal: Signal, kin: &Kin, picture: &mut Picture) -> Result<(), Refusal> {
         let group = self.pid.get();
-        let found = picture.get()?.descendants(group);
+        if self.kill_cgroup(signal) {
+            send(-group, signal)?;
+            return send_each(&kin.entries(), signal);
+        }
+        let mut found = picture.get()?.descendants(Some(group), kin.numbers());
+        self.add_members(&mut found);
         send(-group, signal)?;
         send_each(found.iter().filter(|entry| entry.group != group), signal)?;
-        if signal == Signal::KILL {
-            picture.done.extend(found.iter().map(|entry| (entry.pid, entry.start)));
-            picture.killed.push(group);
-        }
+        self.note_kill(signal, Some(group), kin, &found, picture);
         Ok(())
+    }
+
+    /// As [`Self::signal_tree`], when the leader was reaped. Who was told together with it is not told
+    /// again.
+    fn signal_left(&mut self, signal: Signal, kin: &Kin, picture: &mut Picture) -> Result<(), Refusal> {
+        if self.kill_cgroup(signal) {
+            return send_each(&kin.entries(), signal);
+        }
+        let group = self.pid.get();
+        let leader = match kin {
+            Kin::Adopted(_) => None,
+            Kin::Elsewhere if self.group_exists() => Some(group),
+            Kin::Elsewhere => return Ok(()),
+        };
+        let mut found = picture.get()?.descendants(leader, kin.numbers());
+        self.add_members(&mut found);
+        // While an orphan that nobody has reaped is in the group, its number is not another's.
+        let still = kin.entries().iter().any(|entry| entry.group == group);
+        if signal == Signal::KILL && (still || leader.is_some()) {
+            send(-group, signal)?;
+        }
+        found.retain(|entry| !self.told.contains(&(signal, entry.pid, entry.start)));
+        send_each(&found, signal)?;
+        self.note_kill(signal, leader, kin, &found, picture);
+        Ok(())
+    }
+
+    /// Whether the kernel has ended everybody in the cgroup.
+    fn kill_cgroup(&mut self, signal: Signal) -> bool {
+        let Some(cgroup) = self.cgroup.as_ref().filter(|_| signal == Signal::KILL) else { return false };
+        self.killed = true;
+        cgroup.kill().is_ok()
+    }
+
+    /// Those whom only the cgroup knows.
+    fn add_members(&self, found: &mut Vec<Entry>) {
+        let Some(cgroup) = &self.cgroup else { return };
+        let known: HashSet<i32> = found.iter().map(|entry| entry.pid).chain([self.pid.get()]).collect();
+        let more = cgroup.members().into_iter().filter(|pid| !known.contains(pid));
+        found.extend(more.filter_map(Entry::read));
+    }
+
+    fn note_kill(
+        &mut self,
+        signal: Signal,
+        leader: Option<i32>,
+        kin: &Kin,
+        found: &[Entry],
+        picture: &mut Picture,
+    ) {
+        if signal == Signal::KILL {
+            self.killed = true;
+            picture.done.extend(found.iter().map(|entry| (entry.pid, entry.start)));
+            picture.killed.push((leader, kin.numbers().to_vec()));
+        }
+    }
+}
+
+impl Kin {
+    fn numbers(&self) -> &[i32] {
+        match self {
+            Self::Adopted(orphans) => orphans,
+            Self::Elsewhere => &[],
+        }
+    }
+
+    fn entries(&self) -> Vec<Entry> {
+        self.numbers().iter().filter_map(|pid| Entry::read(*pid)).collect()
     }
 }
 
@@ -150,7 +259,7 @@ impl Child {
 #[derive(Debug, Default)]
 pub(crate) struct Picture {
     all: Option<Snapshot>,
-    killed: Vec<i32>,
+    killed: Vec<(Option<i32>, Vec<i32>)>,
     done: HashSet<(i32, u64)>,
 }
 
@@ -168,8 +277,9 @@ impl Picture {
                 return;
             }
             let Ok(all) = Snapshot::take() else { return };
+            let trees = self.killed.iter();
             let mut found: Vec<Entry> =
-                self.killed.iter().flat_map(|group| all.descendants(*group)).collect();
+                trees.flat_map(|(leader, others)| all.descendants(*leader, others)).collect();
             found.retain(|entry| self.done.insert((entry.pid, entry.start)));
             if found.is_empty() {
                 return;
@@ -199,20 +309,42 @@ fn children(pid: i32, picture: &mut Picture) -> Result<Vec<Entry>, Refusal> {
     Ok(picture.get()?.children(pid).copied().collect())
 }
 
-/// The process itself may be gone and its number another's: that one is left alone.
 fn send_each<'a>(entries: impl IntoIterator<Item = &'a Entry>, signal: Signal) -> Result<(), Refusal> {
-    entries.into_iter().filter(|entry| tree::is_still(entry)).try_for_each(|entry| send(entry.pid, signal))
+    let mut result = Ok(());
+    for entry in entries {
+        // One that refuses must not save the others.
+        result = result.and(send_member(entry, signal));
+    }
+    result
+}
+
+/// The process itself may be gone and its number another's: that one is left alone. The descriptor
+/// means one process for ever; if it is still the one that was seen, it is the one that is signalled.
+fn send_member(entry: &Entry, signal: Signal) -> Result<(), Refusal> {
+    let held = raw::pidfd_open(entry.pid);
+    if !tree::is_still(entry) {
+        return Ok(());
+    }
+    match held {
+        Ok(pidfd) => send_by(|signal| raw::pidfd_send_signal(&pidfd, signal), signal),
+        // An old kernel, or no descriptor left.
+        Err(_) => send(entry.pid, signal),
+    }
 }
 
 fn send(target: i32, signal: Signal) -> Result<(), Refusal> {
-    match raw::kill(target, signal.0) {
+    send_by(|signal| raw::kill(target, signal), signal)
+}
+
+fn send_by(send: impl Fn(i32) -> io::Result<()>, signal: Signal) -> Result<(), Refusal> {
+    match send(signal.0) {
         Ok(()) => {}
         Err(error) if error.raw_os_error() == Some(libc::ESRCH) => return Ok(()),
         Err(error) => return Err(refusal(&error)),
     }
     if signal == Signal::KILL {
         // A stopped process dies all the same, but some kernels want it woken; nobody is harmed.
-        let _gone = raw::kill(target, Signal::CONT.0);
+        let _gone = send(Signal::CONT.0);
     }
     Ok(())
 }

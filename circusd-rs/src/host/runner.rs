@@ -25,6 +25,7 @@ use tokio::time::timeout;
 use crate::arbiter::effect::{Effect, LogLevel, Reach};
 use crate::arbiter::id::{JobId, Key, ReplyTo};
 use crate::arbiter::input::Input;
+use crate::host::cgroup::Cgroups;
 use crate::host::configure::configure;
 use crate::host::hook::{Hooks, Vetting};
 use crate::host::log;
@@ -123,6 +124,11 @@ impl Runner {
         self.order(Order::Keep(sockets));
     }
 
+    /// Start every process in a cgroup of its own from now on.
+    pub fn confine(&mut self, cgroups: Cgroups) {
+        self.order(Order::Confine(cgroups));
+    }
+
     /// Begin an effect; its answer, if it has one, arrives as an input. What the loop does itself is
     /// returned. Never waits.
     pub fn perform(&mut self, effect: Effect) -> Option<LoopEffect> {
@@ -215,7 +221,11 @@ impl Runner {
                 let error = format!("[Errno {errno}] Resource temporarily unavailable: fork");
                 self.answer(Input::SpawnFailed { key, error, transient: false });
             }
-            Order::Signal { .. } | Order::Aid { .. } | Order::Keep(_) | Order::Watch { .. } => {}
+            Order::Signal { .. }
+            | Order::Aid { .. }
+            | Order::Keep(_)
+            | Order::Confine(_)
+            | Order::Watch { .. } => {}
             Order::Sockets { job, changes: _ } => {
                 let errors = vec!["the processes' thread does not answer".to_owned()];
                 self.answer(Input::SocketsChanged { job, sockets: None, errors });

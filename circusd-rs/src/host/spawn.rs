@@ -40,6 +40,10 @@ const LAST_DESCRIPTOR: RawFd = 4096;
 /// How many signals Linux has.
 const KERNEL_SIGNALS: usize = 64;
 
+/// As in `linux/sched.h`.
+#[cfg(target_pointer_width = "64")]
+const CLONE_INTO_CGROUP: u64 = 1 << 33;
+
 /// Length of a report: stage, index, errno.
 pub(crate) const REPORT: usize = 8;
 
@@ -49,6 +53,8 @@ pub(crate) struct Descriptors<'a> {
     pub(crate) of: [Option<&'a OwnedFd>; 3],
     /// These stay open at their numbers; they lie above 2.
     pub(crate) keep: &'a [RawFd],
+    /// The folder of the cgroup to be born into.
+    pub(crate) cgroup: Option<&'a OwnedFd>,
 }
 
 /// A fork that happened; whether the exec did, `report` tells.
@@ -59,6 +65,8 @@ pub(crate) struct Forked {
     pub(crate) pidfd: Option<OwnedFd>,
     /// Ends empty when the program runs; does not block.
     pub(crate) report: OwnedFd,
+    /// Whether it was born into the cgroup that was wanted.
+    pub(crate) confined: bool,
 }
 
 /// Start what was planned.
@@ -79,22 +87,43 @@ pub(crate) fn fork(plan: &Plan, descriptors: &Descriptors<'_>) -> io::Result<For
     // All signals wait until the child has dropped our handlers, which would speak to our own runtime.
     // SAFETY: both sets are valid; the old mask is written before it is read below.
     unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, before.as_mut_ptr()) };
-    let lent = if plan.changes_user() { None } else { lend::divide(&child) };
-    let pid = lent.unwrap_or_else(|| {
-        // SAFETY: the child calls only async-signal-safe functions and never returns from `run`.
-        let pid = unsafe { libc::fork() };
-        if pid == 0 {
-            child.run();
-        }
-        pid
-    });
+    let lent = if plan.changes_user() { None } else { lend::divide(&child, descriptors.cgroup) };
+    let (pid, confined) =
+        lent.map_or_else(|| divide(descriptors.cgroup, &child), |pid| (pid, descriptors.cgroup.is_some()));
     let error = io::Error::last_os_error();
     // SAFETY: the mask was written by the first call; null asks for no old mask.
     unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, before.as_ptr(), ptr::null_mut()) };
     if pid < 0 {
         return Err(error);
     }
-    Ok(Forked { pid, pidfd: raw::pidfd_open(pid).ok(), report })
+    Ok(Forked { pid, pidfd: raw::pidfd_open(pid).ok(), report, confined })
+}
+
+/// Fork, into a cgroup if one is given and the kernel can. Moving a process there afterwards would
+/// make it wait for the kernel's slowest lock.
+fn divide(cgroup: Option<&OwnedFd>, child: &Child<'_>) -> (i32, bool) {
+    // The C library is not told of this child, so what the child calls must not ask it: see `as_user`.
+    #[cfg(target_pointer_width = "64")]
+    if let Some(cgroup) = cgroup {
+        // SAFETY: all zeroes means "as fork does".
+        let mut how: libc::clone_args = unsafe { MaybeUninit::zeroed().assume_init() };
+        how.flags = CLONE_INTO_CGROUP;
+        how.exit_signal = libc::SIGCHLD.unsigned_abs().into();
+        how.cgroup = cgroup.as_raw_fd().unsigned_abs().into();
+        // SAFETY: without shared memory the child goes on with a copy of everything, as after fork, and
+        // calls only async-signal-safe functions until it leaves.
+        match i32::try_from(unsafe { libc::syscall(libc::SYS_clone3, &raw const how, size_of_val(&how)) }) {
+            Ok(0) => child.run(),
+            Ok(pid @ 1..) => return (pid, true),
+            Ok(_) | Err(_) => {}
+        }
+    }
+    // SAFETY: the child calls only async-signal-safe functions and never returns from `run`.
+    let pid = unsafe { libc::fork() };
+    if pid == 0 {
+        child.run();
+    }
+    (pid, false)
 }
 
 fn pointers(words: &[CString]) -> Vec<*const c_char> {
@@ -197,6 +226,11 @@ impl Child<'_> {
         // Before the user changes, as stock does: a user need not reach its working directory itself.
         // SAFETY: a terminated string that lives as long as the plan.
         step(unsafe { libc::chdir(self.plan.directory.as_ptr()) }, Stage::Directory, 0)?;
+        for (resource, soft, hard) in &self.plan.bounds {
+            let both = libc::rlimit { rlim_cur: *soft, rlim_max: *hard };
+            // SAFETY: reads one rlimit from the stack. Whoever asked can do without.
+            unsafe { libc::setrlimit(*resource as _, &raw const both) };
+        }
         for (index, limit) in (0..).zip(&self.plan.limits) {
             set_limit(limit, index)?;
         }
@@ -212,16 +246,13 @@ impl Child<'_> {
 
     fn become_user(&self) -> Step {
         if let Some(gid) = self.plan.gid {
-            // SAFETY: changes only this process, which has a single thread.
-            step(unsafe { libc::setgid(gid) }, Stage::Group, 0)?;
+            step(as_user::set_group(gid), Stage::Group, 0)?;
         }
         if let Some(groups) = &self.plan.groups {
-            // SAFETY: the list lives as long as the plan and has that length.
-            step(unsafe { libc::setgroups(groups.len() as _, groups.as_ptr()) }, Stage::Groups, 0)?;
+            step(as_user::set_groups(groups), Stage::Groups, 0)?;
         }
         if let Some(uid) = self.plan.uid {
-            // SAFETY: changes only this process, which has a single thread.
-            step(unsafe { libc::setuid(uid) }, Stage::User, 0)?;
+            step(as_user::set_user(uid), Stage::User, 0)?;
         }
         Ok(())
     }
@@ -241,6 +272,49 @@ impl Child<'_> {
             }
         }
         Err((Stage::Exec, 0, number))
+    }
+}
+
+/// The kernel's own calls, which change the one thread there is. The C library's would look for the
+/// threads that the daemon had when it was copied.
+#[cfg(target_pointer_width = "64")]
+mod as_user {
+    pub(super) fn set_group(gid: u32) -> i32 {
+        // SAFETY: takes a number, and changes only this process.
+        short(unsafe { libc::syscall(libc::SYS_setgid, gid) })
+    }
+
+    pub(super) fn set_groups(groups: &[u32]) -> i32 {
+        // SAFETY: the list is alive and has that length.
+        short(unsafe { libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr()) })
+    }
+
+    pub(super) fn set_user(uid: u32) -> i32 {
+        // SAFETY: takes a number, and changes only this process.
+        short(unsafe { libc::syscall(libc::SYS_setuid, uid) })
+    }
+
+    fn short(result: i64) -> i32 {
+        if result < 0 { -1 } else { 0 }
+    }
+}
+
+/// Where those calls have narrow numbers, the C library knows better ones, and it made the fork.
+#[cfg(not(target_pointer_width = "64"))]
+mod as_user {
+    pub(super) fn set_group(gid: u32) -> i32 {
+        // SAFETY: changes only this process, which has a single thread.
+        unsafe { libc::setgid(gid) }
+    }
+
+    pub(super) fn set_groups(groups: &[u32]) -> i32 {
+        // SAFETY: the list is alive and has that length.
+        unsafe { libc::setgroups(groups.len() as _, groups.as_ptr()) }
+    }
+
+    pub(super) fn set_user(uid: u32) -> i32 {
+        // SAFETY: changes only this process, which has a single thread.
+        unsafe { libc::setuid(uid) }
     }
 }
 

@@ -130,16 +130,19 @@ impl Snapshot {
     }
 
     /// Everybody who descends from the leader, everybody of its session (those whose parent already
-    /// died too), and their descendants; without the leader.
-    pub(crate) fn descendants(&self, leader: i32) -> Vec<Entry> {
-        let mut seen = HashSet::from([leader]);
-        let session = self.by_session.get(&leader).into_iter().flatten();
+    /// died too), the others that are known to belong to it, and their descendants; without the leader, whose
+    /// number may be another's by now: then there is none.
+    pub(crate) fn descendants(&self, leader: Option<i32>, others: &[i32]) -> Vec<Entry> {
+        let mut seen: HashSet<i32> = leader.into_iter().collect();
+        let session = leader.and_then(|leader| self.by_session.get(&leader)).into_iter().flatten();
+        let others = others.iter().filter_map(|pid| self.by_pid.get(pid));
         let mut found: Vec<Entry> = session
+            .chain(others)
             .filter_map(|index| self.entries.get(*index))
             .filter(|entry| seen.insert(entry.pid))
             .copied()
             .collect();
-        let mut queue: Vec<i32> = found.iter().map(|entry| entry.pid).chain([leader]).collect();
+        let mut queue: Vec<i32> = found.iter().map(|entry| entry.pid).chain(leader).collect();
         while let Some(pid) = queue.pop() {
             for child in self.children(pid) {
                 if seen.insert(child.pid) {
@@ -184,10 +187,13 @@ mod tests {
             entry(13, 1, 10),  // parent gone, same session
             entry(14, 13, 14), // child of that, setsid
             entry(20, 1, 20),
+            entry(30, 1, 30), // known to belong
+            entry(31, 30, 31),
         ];
-        let mut found: Vec<i32> = Snapshot::of(all).descendants(10).iter().map(|entry| entry.pid).collect();
+        let mut found: Vec<i32> =
+            Snapshot::of(all).descendants(Some(10), &[30]).iter().map(|entry| entry.pid).collect();
         found.sort_unstable();
-        assert_eq!(found, [11, 12, 13, 14]);
+        assert_eq!(found, [11, 12, 13, 14, 30, 31]);
     }
 
     #[test]

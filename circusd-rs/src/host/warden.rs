@@ -25,6 +25,7 @@ use std::sync::Arc;
 use std::thread;
 
 use circus_protocol::number::Signal;
+use circus_protocol::reply::Refusal;
 use tokio::runtime;
 use tokio::select;
 use tokio::signal::unix::{Signal as SignalStream, SignalKind, signal};
@@ -35,8 +36,12 @@ use crate::arbiter::effect::{Reach, SpawnSpec};
 use crate::arbiter::id::{JobId, Key};
 use crate::arbiter::input::Input;
 use crate::config::diff::SocketChange;
-use crate::host::child::{Child, Picture};
+use crate::host::cgroup::Cgroups;
+use crate::host::child::{Child, Kin, Picture};
 use crate::host::clock;
+use crate::host::mark::Marker;
+use crate::host::oom::Ooms;
+use crate::host::orphan::Orphans;
 use crate::host::socket::{self, Ready, Sockets};
 use crate::host::stream::Outputs;
 
@@ -76,6 +81,8 @@ pub(crate) enum Order {
     },
     /// The sockets that the daemon opened before there was a warden.
     Keep(Sockets),
+    /// A cgroup for each process that is started from now on.
+    Confine(Cgroups),
     Sockets {
         job: JobId,
         changes: Vec<SocketChange>,
@@ -114,6 +121,7 @@ pub(crate) fn start(
         let _inside = runtime.enter();
         (File::options().read(true).write(true).open("/dev/null")?, signal(SignalKind::child())?)
     };
+    let marker = Marker::new(std::process::id());
     let warden = Warden {
         children: BTreeMap::new(),
         keys: BTreeMap::new(),
@@ -125,6 +133,11 @@ pub(crate) fn start(
         outputs,
         null: null.into(),
         adopt,
+        marker,
+        orphans: Orphans::new(std::process::id(), marker),
+        cgroups: None,
+        ooms: Ooms::default(),
+        dead: Vec::new(),
     };
     thread::Builder::new()
         .name("warden".to_owned())
@@ -136,7 +149,7 @@ struct Warden {
     children: BTreeMap<Key, Child>,
     /// Of those that were not reaped yet.
     keys: BTreeMap<i32, Key>,
-    /// When to look at which lingering group.
+    /// When to look at which lingering tree.
     looks: BTreeMap<Key, Instant>,
     outbox: VecDeque<Input>,
     /// Processes that the host itself asked for; the loop hears nothing of them.
@@ -147,6 +160,12 @@ struct Warden {
     outputs: Outputs,
     null: OwnedFd,
     adopt: bool,
+    marker: Option<Marker>,
+    orphans: Orphans,
+    cgroups: Option<Cgroups>,
+    ooms: Ooms,
+    /// Reaped; whether they have left anybody behind is still to be seen.
+    dead: Vec<(Key, Option<i32>)>,
 }
 
 impl Warden {
@@ -163,14 +182,14 @@ impl Warden {
             select! {
                 count = orders.recv_many(&mut batch, BATCH) => {
                     if count == 0 {
-                        return self.end_aides();
+                        return self.leave();
                     }
                     self.carry_out(&mut batch);
                 }
                 Some(notice) = noticed.recv() => self.notice(notice),
                 _ = exits.recv() => self.sweep(),
                 () = sleep_until(look.unwrap_or_else(|| clock::monotonic().into())), if look.is_some() => {
-                    self.look_at_groups(false);
+                    self.look_at_left();
                 }
                 permit = inputs.reserve(), if !self.outbox.is_empty() => {
                     // The loop is gone: nobody is left to tell, and the processes stay, as with stock.
@@ -183,16 +202,17 @@ impl Warden {
         }
     }
 
-    /// Helpers are of no use without the daemon.
-    fn end_aides(&mut self) {
+    /// Helpers are of no use without the daemon; everybody else stays.
+    fn leave(&mut self) {
         let mut picture = Picture::default();
-        for key in self.aides.keys() {
-            let Some(child) = self.children.get_mut(key) else { continue };
-            if let Err(refusal) = child.signal(Signal::KILL, Reach::Tree, &mut picture) {
-                tracing::warn!(pid = child.pid.get(), %refusal, "a helper cannot be killed");
-            }
+        let aides: Vec<Key> = self.aides.keys().copied().collect();
+        for key in aides {
+            self.signal(key, Signal::KILL, Reach::Tree, &mut picture);
         }
         picture.settle();
+        if let Some(cgroups) = &self.cgroups {
+            cgroups.leave();
+        }
     }
 
     fn carry_out(&mut self, batch: &mut Vec<Order>) {
@@ -212,26 +232,42 @@ impl Warden {
                         self.tell(key, Input::SpawnFailed { key, error, transient: false });
                     }
                 }
-                Order::Signal { key, signal, reach } => {
-                    let Some(child) = self.children.get_mut(&key) else { continue };
-                    if let Err(refusal) = child.signal(signal, reach, &mut picture) {
-                        tracing::warn!(pid = child.pid.get(), signal = signal.0, %refusal, "signal refused");
-                    }
-                }
+                Order::Signal { key, signal, reach } => self.signal(key, signal, reach, &mut picture),
                 Order::Deliver { job, keys, signal, reach } => {
                     let mut result = Ok(());
                     for key in keys {
-                        let Some(child) = self.children.get_mut(&key) else { continue };
-                        result = result.and(child.signal(signal, reach, &mut picture));
+                        result = result.and(self.try_signal(key, signal, reach, &mut picture));
                     }
                     self.outbox.push_back(Input::Delivered { job, result });
                 }
                 Order::Keep(sockets) => self.sockets = sockets,
+                Order::Confine(cgroups) => self.cgroups = Some(cgroups),
                 Order::Sockets { job, changes } => self.change_sockets(job, changes),
                 Order::Watch { sockets } => self.sockets.watch_all(&sockets, &self.notices, Notice::Knock),
             }
         }
         picture.settle();
+    }
+
+    /// As [`Self::try_signal`], when nobody wants to know what the kernel said.
+    fn signal(&mut self, key: Key, signal: Signal, reach: Reach, picture: &mut Picture) {
+        if let Err(refusal) = self.try_signal(key, signal, reach, picture) {
+            let pid = self.children.get(&key).map(|child| child.pid.get());
+            tracing::warn!(pid, signal = signal.0, %refusal, "signal refused");
+        }
+    }
+
+    /// Who is not there any more is no error.
+    fn try_signal(
+        &mut self,
+        key: Key,
+        signal: Signal,
+        reach: Reach,
+        picture: &mut Picture,
+    ) -> Result<(), Refusal> {
+        let kin = if reach == Reach::Tree { self.kin(key) } else { Kin::Adopted(Vec::new()) };
+        let Some(child) = self.children.get_mut(&key) else { return Ok(()) };
+        child.signal(signal, reach, &kin, picture)
     }
 
     /// Tells the loop, or whoever of the host asked for this process.
@@ -257,6 +293,8 @@ impl Warden {
         }
         if self.adopt {
             self.sweep();
+        } else {
+            self.bury();
         }
     }
 

@@ -85,7 +85,7 @@ impl World {
 
     pub(crate) async fn exited(&mut self, expected: Key) -> (Option<i32>, bool) {
         match self.next().await {
-            Input::Exited { key, exit_code, lingering } if key == expected => (exit_code, lingering),
+            Input::Exited { key, exit_code, lingering, .. } if key == expected => (exit_code, lingering),
             other => panic!("{other:?}"),
         }
     }

@@ -282,7 +282,7 @@ impl Play {
         if !lingering {
             self.lives.remove(&key);
         }
-        self.inbox.push_back(Input::Exited { key, exit_code: Some(exit_code), lingering });
+        self.inbox.push_back(Input::Exited { key, exit_code: Some(exit_code), lingering, oom: None });
     }
 
     /// Answers the oldest spawn under way.

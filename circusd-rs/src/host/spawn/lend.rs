@@ -14,22 +14,32 @@
 //!
 //! It refuses to know what the child does.
 
+use std::os::fd::OwnedFd;
+
 use super::Child;
 
 /// Room for the few frames between here and exec.
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 const STACK: usize = 64 * 1024;
 
-/// Have the child run. `None` if the kernel does not do this, or not now; then a fork may say why.
+/// Have the child run, in a cgroup if one is given. `None` if the kernel does not do this, or not now;
+/// then a fork may say why.
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
-pub(super) fn divide(child: &Child<'_>) -> Option<i32> {
+pub(super) fn divide(child: &Child<'_>, cgroup: Option<&OwnedFd>) -> Option<i32> {
     use std::arch::asm;
     use std::mem::MaybeUninit;
+    use std::os::fd::AsRawFd;
+
+    use super::CLONE_INTO_CGROUP;
 
     let mut stack: Box<[MaybeUninit<u128>]> = Box::new_uninit_slice(STACK / size_of::<u128>());
     // SAFETY: all zeroes means that nothing is asked for.
     let mut how: libc::clone_args = unsafe { MaybeUninit::zeroed().assume_init() };
     how.flags = (libc::CLONE_VM | libc::CLONE_VFORK).unsigned_abs().into();
+    if let Some(cgroup) = cgroup {
+        how.flags |= CLONE_INTO_CGROUP;
+        how.cgroup = cgroup.as_raw_fd().unsigned_abs().into();
+    }
     how.exit_signal = libc::SIGCHLD.unsigned_abs().into();
     how.stack = stack.as_mut_ptr() as u64;
     how.stack_size = STACK as u64;
@@ -67,6 +77,6 @@ extern "C" fn run(child: *const Child<'_>) -> ! {
 
 /// Elsewhere there is the fork.
 #[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
-pub(super) fn divide(_: &Child<'_>) -> Option<i32> {
+pub(super) fn divide(_: &Child<'_>, _: Option<&OwnedFd>) -> Option<i32> {
     None
 }

@@ -52,6 +52,8 @@ pub(crate) struct Plan {
     pub(crate) argv: Vec<CString>,
     pub(crate) env: Vec<CString>,
     pub(crate) directory: CString,
+    /// Resource, soft and hard: what a process gets besides what was asked for. Refused is no failure.
+    pub(crate) bounds: Vec<(i32, u64, u64)>,
     pub(crate) limits: Vec<Limit>,
     pub(crate) gid: Option<u32>,
     /// Supplementary groups; only with a user.
@@ -79,6 +81,7 @@ impl Plan {
                 .map(|(name, value)| text(&format!("{name}={value}"), "the environment"))
                 .collect::<Result<_, _>>()?,
             directory: text(&spec.working_dir, "working_dir")?,
+            bounds: Vec::new(),
             limits: spec.rlimits.iter().map(|(name, value)| limit(name, *value)).collect::<Result<_, _>>()?,
             gid,
             groups,

@@ -8,7 +8,7 @@
 //! It refuses to know how a process ends.
 
 use std::io;
-use std::os::fd::{OwnedFd, RawFd};
+use std::os::fd::OwnedFd;
 
 use circus_protocol::number::Pid;
 use nix::fcntl::OFlag;
@@ -20,6 +20,7 @@ use super::{Notice, Warden};
 use crate::arbiter::effect::{SpawnSpec, Stdio};
 use crate::arbiter::id::Key;
 use crate::arbiter::input::Input;
+use crate::host::cgroup::Cgroup;
 use crate::host::child::{Child, Picture, State};
 use crate::host::spawn::plan::{Plan, words};
 use crate::host::spawn::{self, Descriptors, Forked, REPORT, raw};
@@ -32,7 +33,10 @@ impl Warden {
             Some(argv) => Plan::new(&SpawnSpec { argv, ..spec.clone() }),
             None => Plan::new(spec),
         };
-        let plan = plan.map_err(|error| error.to_string())?;
+        let mut plan = plan.map_err(|error| error.to_string())?;
+        if let Some(marker) = self.marker {
+            plan.bounds.push((libc::RLIMIT_LOCKS as i32, marker.limit(key), libc::RLIM_INFINITY));
+        }
         let (stdout, out_feed) = self.sink(spec.stdout).map_err(system)?;
         let (stderr, err_feed) = self.sink(spec.stderr).map_err(system)?;
         let stdin = match (given.stdin(), spec.stdin) {
@@ -41,14 +45,16 @@ impl Warden {
             (None, Stdio::Null | Stdio::Stream) => Some(&self.null),
         };
         let of = [stdin, self.given(spec.stdout, &stdout), self.given(spec.stderr, &stderr)];
-        let (pid, forked) = fork(&plan, of, &given.keep)?;
+        let (cgroup, folder) = self.cgroup(key).unzip();
+        let (pid, forked) = fork(&plan, &Descriptors { of, keep: &given.keep, cgroup: folder.as_ref() })
+            .inspect_err(|_| cgroup.iter().for_each(Cgroup::remove))?;
         for (feed, pipe) in [(Feed::Stdout, out_feed), (Feed::Stderr, err_feed)] {
             if let Some(pipe) = pipe {
                 let (watcher, wid, name) = (spec.watcher_id, spec.wid, spec.watcher.as_str().into());
                 self.outputs.attach(Attach { key, watcher, name, wid, feed, pid, pipe });
             }
         }
-        self.enter(key, pid, plan, forked);
+        self.enter(key, pid, plan, forked, cgroup);
         Ok(())
     }
 
@@ -61,13 +67,22 @@ impl Warden {
     ) -> Result<(), String> {
         let plan = Plan::new(spec).map_err(|error| error.to_string())?;
         let [stdin, stdout, stderr] = pipes;
-        let (pid, forked) = fork(&plan, [stdin.as_ref(), stdout.as_ref(), stderr.as_ref()], &[])?;
-        self.enter(key, pid, plan, forked);
+        let of = [stdin.as_ref(), stdout.as_ref(), stderr.as_ref()];
+        let (pid, forked) = fork(&plan, &Descriptors { of, keep: &[], cgroup: None })?;
+        self.enter(key, pid, plan, forked, None);
         Ok(())
     }
 
-    fn enter(&mut self, key: Key, pid: Pid, plan: Plan, forked: Forked) {
-        self.children.insert(key, Child::starting(pid, plan));
+    /// Where a process and all that come from it will live, if there may be such a place.
+    fn cgroup(&self, key: Key) -> Option<(Cgroup, OwnedFd)> {
+        let made = self.cgroups.as_ref()?.make(key);
+        made.inspect_err(|error| tracing::debug!(?key, %error, "no cgroup can be made")).ok()
+    }
+
+    fn enter(&mut self, key: Key, pid: Pid, plan: Plan, forked: Forked, cgroup: Option<Cgroup>) {
+        let (cgroup, unused) = if forked.confined { (cgroup, None) } else { (None, cgroup) };
+        unused.iter().for_each(Cgroup::remove);
+        self.children.insert(key, Child::starting(pid, plan, cgroup));
         self.keys.insert(forked.pid, key);
         match report_by_now(&forked.report) {
             Some(report) => {
@@ -112,11 +127,10 @@ impl Warden {
             self.tell(key, Input::SpawnFailed { key, error, transient: false });
             return;
         }
+        child.ooms = self.ooms.lately();
         let mut picture = Picture::default();
         for (signal, reach) in waiting {
-            if let Err(refusal) = child.signal(signal, reach, &mut picture) {
-                tracing::warn!(pid = pid.get(), signal = signal.0, %refusal, "signal refused");
-            }
+            self.signal(key, signal, reach, &mut picture);
         }
         picture.settle();
         self.tell(key, Input::Spawned { key, pid });
@@ -125,8 +139,8 @@ impl Warden {
     }
 }
 
-fn fork(plan: &Plan, of: [Option<&OwnedFd>; 3], keep: &[RawFd]) -> Result<(Pid, Forked), String> {
-    let forked = spawn::fork(plan, &Descriptors { of, keep }).map_err(system)?;
+fn fork(plan: &Plan, descriptors: &Descriptors<'_>) -> Result<(Pid, Forked), String> {
+    let forked = spawn::fork(plan, descriptors).map_err(system)?;
     let pid = Pid::new(forked.pid).ok_or("the kernel gave a process number below 1")?;
     Ok((pid, forked))
 }

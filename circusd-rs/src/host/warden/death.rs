@@ -1,23 +1,40 @@
-//! How the warden's processes end: exits are collected, groups that outlive their leader are watched.
+//! How the warden's processes end: exits are collected, who outlives a leader is watched.
 //!
 //! ```text
-//!  Notice::Ended, SIGCHLD ─► sweep ─► reap ─► Exited ──others live──► look, look, … ─► Gone
+//!  Notice::Ended, SIGCHLD ─► sweep ─► reap ─► bury ─► Exited ──others live──► look, look, … ─► Gone
 //! ```
+//!
+//! Whether a dead process has left anybody behind is asked once for all that died in a sweep, after
+//! they were reaped: by then the kernel has given us their children. The last of a tree is always an
+//! orphan that we reap, so every sweep that reaped one looks who is left; the looks in between are
+//! for those that no orphan leads to (cgroups), and for killing again whoever forked meanwhile.
+//!
+//! Covered without cgroups: who shares the group or the session, who descends from somebody alive, and
+//! every orphan that bears its [`mark`](crate::host::mark). Where orphans do not come to us at all,
+//! only the group.
 //!
 //! It refuses to know why a process ended.
 
 use tokio::time::Instant;
 
 use super::Warden;
+use crate::arbiter::effect::Reach;
 use crate::arbiter::id::Key;
-use crate::arbiter::input::Input;
-use crate::host::child::{Child, Picture, State};
+use crate::arbiter::input::{Input, OomKills};
+use crate::host::cgroup::Cgroup;
+use crate::host::child::{Child, Kin, Picture, State};
 use crate::host::clock;
 use crate::host::spawn::raw;
+use circus_protocol::number::Signal;
+
+/// How often in a row to look for new orphans of a tree that was killed and has no cgroup: each may
+/// have left a child of its own just before it ended.
+const CHASE: usize = 64;
 
 impl Warden {
     pub(super) fn forget(&mut self, key: Key, pid: i32) {
-        self.children.remove(&key);
+        let gone = self.children.remove(&key);
+        gone.and_then(|child| child.cgroup).iter().for_each(Cgroup::remove);
         self.looks.remove(&key);
         if self.keys.get(&pid) == Some(&key) {
             self.keys.remove(&pid);
@@ -37,18 +54,60 @@ impl Warden {
                 None
             }
         };
+        child.linger();
         let pid = child.pid.get();
         self.keys.remove(&pid);
         // Before anybody hears of the death: who then asks for its last words finds them.
         self.outputs.died(key);
-        let lingering = child.group_exists();
-        if lingering {
-            child.linger();
-            self.look_later(key);
-        } else {
-            self.forget(key, pid);
+        self.dead.push((key, exit_code));
+    }
+
+    /// Tell of those that were reaped, now that it can be seen whom they have left behind.
+    pub(super) fn bury(&mut self) {
+        if self.dead.is_empty() {
+            return;
         }
-        self.tell(key, Input::Exited { key, exit_code, lingering });
+        self.look_for_orphans();
+        for (key, exit_code) in std::mem::take(&mut self.dead) {
+            let oom = self.ooms_at(key, exit_code);
+            let lingering = self.left_anybody(key);
+            if lingering {
+                self.look_later(key);
+            } else if let Some(pid) = self.children.get(&key).map(|child| child.pid.get()) {
+                self.forget(key, pid);
+            }
+            self.tell(key, Input::Exited { key, exit_code, lingering, oom });
+        }
+    }
+
+    /// Only a kill can have been for want of memory.
+    fn ooms_at(&mut self, key: Key, exit_code: Option<i32>) -> Option<OomKills> {
+        let child = self.children.get(&key).filter(|_| exit_code == Some(-Signal::KILL.0))?;
+        let tree = child.cgroup.as_ref().and_then(Cgroup::oom_kills);
+        let machine = self.ooms.now().zip(child.ooms).map(|(now, then)| now.saturating_sub(then));
+        Some(OomKills { tree, machine })
+    }
+
+    /// Among the orphans as they were at the last look.
+    fn left_anybody(&self, key: Key) -> bool {
+        let Some(child) = self.children.get(&key) else { return false };
+        let found = if self.adopt { self.orphans.any_of(key) } else { child.group_exists() };
+        found || child.is_populated()
+    }
+
+    fn look_for_orphans(&mut self) {
+        if self.adopt {
+            self.orphans.look(&self.keys, &self.children, self.cgroups.as_ref());
+        }
+    }
+
+    /// Who can no longer be found through a parent.
+    pub(super) fn kin(&mut self, key: Key) -> Kin {
+        if !self.adopt {
+            return Kin::Elsewhere;
+        }
+        self.look_for_orphans();
+        Kin::Adopted(self.orphans.of(key))
     }
 
     fn look_later(&mut self, key: Key) {
@@ -57,21 +116,59 @@ impl Warden {
         }
     }
 
-    /// Look at the lingering groups whose time has come, or at all.
-    pub(super) fn look_at_groups(&mut self, all: bool) {
+    /// Look at the lingering trees whose time has come. What was killed and still lives has forked
+    /// meanwhile, and is killed again.
+    pub(super) fn look_at_left(&mut self) {
         let now = Instant::from(clock::monotonic());
         let due: Vec<Key> =
-            self.looks.iter().filter(|(_, when)| all || **when <= now).map(|(key, _)| *key).collect();
+            self.looks.iter().filter(|(_, when)| **when <= now).map(|(key, _)| *key).collect();
+        self.look_for_orphans();
         let mut picture = Picture::default();
         for key in due {
             let Some(child) = self.children.get_mut(&key) else { continue };
-            let lives = if all { child.group_exists() } else { child.group_lives(&mut picture) };
-            if lives {
-                if !all {
-                    self.look_later(key);
-                }
-            } else {
-                let pid = child.pid.get();
+            let group = !self.adopt && child.group_lives(&mut picture);
+            let lives = group || self.adopt && self.orphans.any_of(key) || child.is_populated();
+            let (killed, pid) = (child.killed, child.pid.get());
+            if !lives {
+                self.forget(key, pid);
+                self.tell(key, Input::Gone { key });
+                continue;
+            }
+            if killed {
+                self.chase(key, &mut picture);
+            }
+            self.look_later(key);
+        }
+        picture.settle();
+    }
+
+    /// Kill a tree that was killed before, and whatever it leaves while that is done.
+    fn chase(&mut self, key: Key, picture: &mut Picture) {
+        self.signal(key, Signal::KILL, Reach::Tree, picture);
+        for _ in 0..CHASE {
+            let before = self.orphans.of(key);
+            self.look_for_orphans();
+            let after = self.orphans.of(key);
+            if after.iter().all(|orphan| before.contains(orphan)) {
+                return;
+            }
+            picture.outdate();
+            self.signal(key, Signal::KILL, Reach::Tree, picture);
+        }
+    }
+
+    /// Somebody was reaped; who was the last of a tree?
+    fn look_who_is_gone(&mut self) {
+        let lingering: Vec<Key> = self.looks.keys().copied().collect();
+        if lingering.is_empty() {
+            return;
+        }
+        self.look_for_orphans();
+        for key in lingering {
+            if self.left_anybody(key) {
+                continue;
+            }
+            if let Some(pid) = self.children.get(&key).map(|child| child.pid.get()) {
                 self.forget(key, pid);
                 self.tell(key, Input::Gone { key });
             }
@@ -81,6 +178,7 @@ impl Warden {
     /// A child has ended, ours or an orphan that came to us. Peek first: taking any exit would take
     /// those of processes that were forked elsewhere in the daemon, too.
     pub(super) fn sweep(&mut self) {
+        let mut orphans = 0_usize;
         while let Ok(Some(pid)) = raw::peek() {
             match self.keys.get(&pid).copied() {
                 Some(key) => {
@@ -94,14 +192,21 @@ impl Warden {
                     }
                     self.reap(key);
                 }
-                None if self.adopt => drop(raw::reap(pid)),
+                None if self.adopt => {
+                    let _it_was_seen_dead = raw::reap(pid);
+                    self.orphans.forget(pid);
+                    orphans += 1;
+                }
                 None => {
                     self.reap_each();
                     break;
                 }
             }
         }
-        self.look_at_groups(true);
+        self.bury();
+        if orphans > 0 || !self.adopt {
+            self.look_who_is_gone();
+        }
     }
 
     /// Something that is not ours is in the way of peeking; ask for each of ours.
