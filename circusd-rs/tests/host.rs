@@ -18,6 +18,7 @@ use circusd_rs::arbiter::effect::{Effect, Reach, SampleTarget, SpawnSpec, Stdio}
 use circusd_rs::arbiter::id::{Key, SampleTag};
 use circusd_rs::arbiter::input::Input;
 use circusd_rs::config::{StreamClass, StreamConfig};
+use circusd_rs::host::cgroup::Cgroups;
 use circusd_rs::host::runner::Orphans::Left;
 use world::{World, alive, children, descriptors, eventually, sh, spec, zombies};
 
@@ -438,6 +439,35 @@ fn what_starting_costs_is_printed() {
         }
         println!("std::process::Command, one after another: {:?}", start.elapsed() / STARTS);
     });
+}
+
+#[test]
+fn what_cgroups_cost_is_printed() {
+    const PROCESSES: u32 = 300;
+    for confined in [false, true] {
+        World::play(ROOM, Left, async move |world| {
+            match Cgroups::open() {
+                Ok(cgroups) if confined => world.confine(cgroups),
+                Ok(_) => {}
+                Err(reason) => return println!("no cgroups: {reason}"),
+            }
+            let start = now();
+            let keys: Vec<Key> = (0..PROCESSES).map(|_| world.spawn(spec(&["/bin/sleep", "300"]))).collect();
+            for _ in &keys {
+                assert!(matches!(world.next().await, Input::Spawned { .. }));
+            }
+            println!("cgroups {confined}: a start {:?}", start.elapsed() / PROCESSES);
+            let start = now();
+            for key in &keys {
+                world.signal(*key, Signal::KILL, Reach::Tree);
+            }
+            for _ in &keys {
+                assert!(matches!(world.next().await, Input::Exited { lingering: false, .. }));
+            }
+            println!("cgroups {confined}: an end {:?}", start.elapsed() / PROCESSES);
+            world.finish().await;
+        });
+    }
 }
 
 #[test]

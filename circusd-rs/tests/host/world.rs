@@ -10,6 +10,7 @@ use circusd_rs::arbiter::effect::{Effect, Reach, SocketUse, SpawnSpec, Stdio};
 use circusd_rs::arbiter::id::{JobId, Key, WatcherId};
 use circusd_rs::arbiter::input::Input;
 use circusd_rs::config::StreamConfig;
+use circusd_rs::host::cgroup::Cgroups;
 use circusd_rs::host::runner::{Orphans, Runner};
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
@@ -55,6 +56,10 @@ impl World {
 
     pub(crate) fn signal(&mut self, key: Key, signal: Signal, reach: Reach) {
         self.perform(Effect::Signal { key, signal, reach });
+    }
+
+    pub(crate) fn confine(&mut self, cgroups: Cgroups) {
+        self.runner.as_mut().unwrap().confine(cgroups);
     }
 
     pub(crate) fn open(&mut self, watcher: u64, stdout: Option<StreamConfig>, stderr: Option<StreamConfig>) {
