@@ -13,6 +13,8 @@
 //!    `ReadConfig` is answered by exactly one `Sampled`, `Delivered`, `LogRead`, `Configured`, `ResetDone`,
 //!    `HookDone`, `HooksLoaded`, `SocketsChanged` or `Config`; the hooks' at the latest after their
 //!    limit.
+//!    A `Probe` is answered by exactly one `Probed`, at the latest after its limit; after a
+//!    `CancelProbe` nobody minds whether there is one.
 //! 5. Effects of one step are performed in order, so a waiting reply leaves after the events it
 //!    reports.
 //! 6. `Watch` names all sockets that are watched from now on. A watched socket that is readable is
@@ -25,6 +27,7 @@ pub mod id;
 
 pub mod effect;
 pub mod input;
+pub mod question;
 pub mod roster;
 pub mod time;
 
@@ -37,8 +40,11 @@ mod hook;
 mod load;
 mod logs;
 mod operation;
+mod order;
 mod pace;
 mod process;
+mod readiness;
+mod ready;
 mod select;
 mod selection;
 mod services;
@@ -89,6 +95,8 @@ pub struct Arbiter {
     facts: DaemonFacts,
     global: Global,
     services: Arc<Services>,
+    /// What they say about order.
+    rules: order::Rules,
     /// The cluster's membership, once `configure` told it.
     membership: Option<Membership>,
     inherited: Arc<Inherited>,
@@ -109,6 +117,7 @@ pub struct Arbiter {
     desk: services::Desk,
     samples: BTreeMap<SampleTag, answer::Question>,
     sockets: Managed,
+    waiters: ready::Waiters,
     ending: Ending,
     /// How many watchers are not down.
     up: usize,
@@ -181,6 +190,7 @@ impl Arbiter {
             sockets,
             global: Global::default(),
             services: Arc::default(),
+            rules: order::Rules::new(),
             membership: None,
             inherited: Arc::default(),
             watchers: BTreeMap::new(),
@@ -194,6 +204,7 @@ impl Arbiter {
             jobs: BTreeMap::new(),
             desk: services::Desk::default(),
             samples: BTreeMap::new(),
+            waiters: ready::Waiters::default(),
             ending: Ending::No,
             up: 0,
             random: Random(seed),
@@ -230,6 +241,7 @@ impl Arbiter {
                 self.hear(key, Fact::Gone { key }, &mut work);
                 self.strays.remove(&key);
             }
+            Input::Probed { watcher, attempt, result } => self.probed(watcher, attempt, result, &mut work),
             Input::HookDone { job, outcome } => self.hook_done(job, outcome, &mut work),
             Input::HooksLoaded { job, result } => self.hooks_loaded(job, result, &mut work),
             Input::Sampled { tag, figures } => self.sampled(tag, figures, &mut work),
@@ -259,7 +271,7 @@ impl Arbiter {
     #[must_use]
     pub fn next_deadline(&self) -> Option<Moment> {
         let first = self.deadlines.first().map(|(at, _)| *at);
-        first.into_iter().chain(self.turns.deadline()).min()
+        first.into_iter().chain(self.turns.deadline()).chain(self.waiters.deadline()).min()
     }
 
     fn tick(&mut self, work: &mut Work) {

@@ -289,6 +289,12 @@ pub struct StreamConfig {
 }
 
 impl StreamConfig {
+    /// The file it writes to, if it writes to one of that name.
+    #[must_use]
+    pub fn file(&self) -> Option<&str> {
+        self.conf.get("filename").and_then(Value::as_str).filter(|name| !name.is_empty())
+    }
+
     /// The same for a watcher of that name: syslog calls lines after it unless told otherwise.
     #[must_use]
     pub fn named(mut self, watcher: &str) -> Self {

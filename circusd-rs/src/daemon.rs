@@ -383,6 +383,9 @@ fn described(effect: &Effect) -> String {
         Effect::RunHook { job, call } => {
             format!("run hook {job:?} {} of {}: {:?}", call.hook, call.watcher, call.callee)
         }
+        Effect::Probe { watcher, attempt, call } => {
+            format!("probe {watcher:?} {attempt} of {}: {:?}", call.watcher, call.questions)
+        }
         Effect::Configure { job, work: _ } => format!("configure {job:?}"),
         Effect::Reset { job, work: _ } => format!("reset {job:?}"),
         Effect::Reply { to, reply: _ } => format!("reply {to:?}"),
@@ -397,6 +400,7 @@ fn described(effect: &Effect) -> String {
         | Effect::LoadHooks { .. }
         | Effect::Sockets { .. }
         | Effect::Watch { .. }
+        | Effect::CancelProbe { .. }
         | Effect::ReadConfig
         | Effect::Publish(_)
         | Effect::Exit { .. } => format!("{effect:?}"),
@@ -416,6 +420,7 @@ fn reply_of(input: &Input) -> Option<ReplyTo> {
         | Input::LogRead { .. }
         | Input::Configured { .. }
         | Input::ResetDone { .. }
+        | Input::Probed { .. }
         | Input::HookDone { .. }
         | Input::HooksLoaded { .. }
         | Input::SocketsChanged { .. }

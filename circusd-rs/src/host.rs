@@ -45,6 +45,8 @@ pub mod reset;
 
 pub mod hook;
 
+pub(crate) mod probe;
+
 mod walk;
 
 pub mod account;

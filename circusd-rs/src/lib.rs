@@ -24,6 +24,7 @@ pub mod config;
 pub mod daemon;
 pub mod endpoint;
 pub mod host;
+mod http;
 mod log;
 pub mod plugin;
 pub mod profiles;

@@ -115,6 +115,8 @@ pub enum Command {
     Reset(Reset),
     /// What processes print, or services log (extension).
     Logs(Logs),
+    /// How far watchers have come (extension).
+    Ready(services::Ready),
 }
 
 /// Every name on the wire, sorted; `clear` is another word for `reset`.
@@ -138,6 +140,7 @@ pub const NAMES: &[&str] = &[
     "numwatchers",
     "options",
     "quit",
+    "ready",
     "reload",
     "reloadconfig",
     "reset",
@@ -181,6 +184,7 @@ impl Command {
             "numwatchers" => Self::NumWatchers,
             "options" => Self::Options { name: arguments.required_name(&[])? },
             "quit" => Self::Quit { waiting: arguments.waiting()? },
+            "ready" => Self::Ready(services::ready(&arguments)?),
             "reload" => Self::Reload(lifecycle::reload(&arguments)?),
             "reloadconfig" => Self::ReloadConfig { waiting: arguments.waiting()? },
             "restart" => Self::Restart(lifecycle::selection(&arguments)?),
@@ -228,6 +232,7 @@ impl Command {
             Self::Configure(_) => "configure",
             Self::Reset(_) => "reset",
             Self::Logs(_) => "logs",
+            Self::Ready(_) => "ready",
         }
     }
 
@@ -258,7 +263,8 @@ impl Command {
             | Self::Hello
             | Self::Configure(_)
             | Self::Reset(_)
-            | Self::Logs(_) => false,
+            | Self::Logs(_)
+            | Self::Ready(_) => false,
         }
     }
 }

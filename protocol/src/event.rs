@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 
 use crate::json;
 use crate::number::{Pid, Wid};
+use crate::readiness::{Readiness, ReadyState};
 
 /// What every event's topic begins with; what subscribers ask for.
 pub const PREFIX: &str = "watcher.";
@@ -76,6 +77,15 @@ pub enum EventKind {
         /// Unix time of the next try; `None` where only a command makes it.
         retry_at: Option<f64>,
     },
+    /// A service has come further, or fallen back (extension).
+    Ready {
+        /// How far.
+        state: ReadyState,
+        /// Whether that is as far as it goes.
+        ready: bool,
+        /// Why, or what is missing.
+        detail: String,
+    },
 }
 
 impl EventKind {
@@ -95,6 +105,7 @@ impl EventKind {
             Self::HookSuccess { .. } => "hook_success",
             Self::HookFailure { .. } => "hook_failure",
             Self::Waiting { .. } => "waiting",
+            Self::Ready { .. } => "ready",
         }
     }
 }
@@ -136,6 +147,12 @@ impl Event {
                 put("why", why.as_str().into());
                 put("wid", wid.map_or(Value::Null, |wid| wid.0.into()));
                 put("retry_at", retry_at.map_or(Value::Null, json::float));
+                put("time", time);
+            }
+            EventKind::Ready { state, ready, detail } => {
+                put("state", state.word().into());
+                put("ready", (*ready).into());
+                put("detail", detail.as_str().into());
                 put("time", time);
             }
             EventKind::Start
@@ -186,6 +203,11 @@ fn kind(action: &str, map: &Map<String, Value>) -> Result<EventKind, EventError>
             wid: map.get("wid").and_then(Value::as_u64).and_then(|wid| u32::try_from(wid).ok()).map(Wid),
             retry_at: map.get("retry_at").and_then(Value::as_f64),
         },
+        "ready" => {
+            let Readiness { state, ready, detail, since: _ } =
+                Readiness::from_json(map).ok_or(EventError::Without("a state"))?;
+            EventKind::Ready { state, ready, detail }
+        }
         _ => return Err(EventError::Action(action.to_owned())),
     })
 }

@@ -27,6 +27,7 @@ pub mod ini;
 pub mod json;
 pub mod name;
 pub mod number;
+pub mod readiness;
 pub mod reply;
 pub mod request;
 pub mod service;

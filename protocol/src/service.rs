@@ -178,7 +178,7 @@ pub struct Dependency {
 }
 
 /// How far a service has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Level {
     /// The process works.
     Up,
@@ -236,12 +236,16 @@ pub struct Probe {
     pub level: Level,
     /// At least one.
     pub checks: Vec<Check>,
-    /// Seconds between two tries.
+    /// Seconds between the end of one try and the next.
     pub interval: f64,
+    /// Seconds that one try may take.
+    pub attempt_timeout: f64,
     /// Seconds until one gives up; never when absent.
     pub timeout: Option<f64>,
     /// What giving up means.
     pub on_timeout: OnTimeout,
+    /// Seconds between two tries after the level was reached; nobody asks again when absent.
+    pub recheck: Option<f64>,
     /// Where its section stands.
     pub place: Place,
 }
@@ -259,23 +263,42 @@ pub enum Check {
         status: Vec<u16>,
         /// A regular expression for the body.
         body: Option<String>,
+        /// Who asks, for servers that want to know.
+        login: Option<Login>,
     },
-    /// A command ends with status 0 and, if said, matching output.
+    /// A command ends with a good status and, if said, matching output.
     Exec {
         /// The command.
         command: String,
+        /// Which exit statuses are good.
+        exit_codes: Vec<u8>,
         /// A regular expression for its output.
         output: Option<String>,
     },
     /// A line of a log file, written since the start, matches.
     Log {
-        /// The file.
+        /// The file; [`STDOUT`] or [`STDERR`] is where the watcher's own stream goes.
         file: String,
         /// A regular expression for a line.
         pattern: String,
     },
     /// The process has lived this many seconds.
     PidAlive(f64),
+}
+
+/// A [`Check::Log`] of what the watcher's processes say.
+pub const STDOUT: &str = "stdout";
+
+/// The same for the other stream.
+pub const STDERR: &str = "stderr";
+
+/// Name and password for HTTP's basic authentication.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Login {
+    /// The name.
+    pub user: String,
+    /// The file whose first line is the password: what is in an ini can be read by too many.
+    pub password_file: String,
 }
 
 /// What happens to a service whose probe gives up.

@@ -11,6 +11,7 @@ use circus_protocol::command::Command;
 use circus_protocol::event::{Event, EventError, EventKind};
 use circus_protocol::json;
 use circus_protocol::number::{Errno, Pid, Wid};
+use circus_protocol::readiness::ReadyState;
 use circus_protocol::reply::{Refusal, Reply, Status};
 use circus_protocol::stat::{Stat, StatError, memory_text};
 use proptest::prelude::*;
@@ -167,6 +168,10 @@ fn every_event_reads_back() {
                 retry_at: Some(1_795_331_251.5),
             },
             r#"{"waiting_for": "backoff", "why": "w", "wid": 2, "retry_at": 1795331251.5, "time": 1795331250.25}"#,
+        ),
+        (
+            EventKind::Ready { state: ReadyState::Joined, ready: true, detail: String::new() },
+            r#"{"state": "joined", "ready": true, "detail": "", "time": 1795331250.25}"#,
         ),
     ] {
         let event = Event { watcher: "a/b.c".to_owned(), time: TIME, kind };

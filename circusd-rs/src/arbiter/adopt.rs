@@ -105,6 +105,7 @@ impl Arbiter {
     fn take_globals(&mut self, config: &Config) {
         self.global = config.circus.clone();
         self.services = Arc::clone(&config.services);
+        self.rules = super::order::rules(&self.services);
         self.inherited = Arc::clone(&config.inherited);
     }
 
@@ -157,6 +158,8 @@ impl Arbiter {
         for change in diff::watchers(&built, &config.watchers) {
             self.apply(change, op, work);
         }
+        // What is asked of them, and whom they wait for, may be another now.
+        work.dirty.extend(self.watchers.keys().copied().filter(|_| !self.rules.is_empty()));
         work.done.push((op, Outcome::done()));
     }
 

@@ -131,7 +131,8 @@ impl Arbiter {
             | Command::Stop(_)
             | Command::Configure(_)
             | Command::Reset(_)
-            | Command::Logs(_) => {
+            | Command::Logs(_)
+            | Command::Ready(_) => {
                 debug_assert!(false, "{} is no question", command.name());
                 Err(Refusal::Server(format!("{} was misrouted", command.name())))
             }
@@ -183,7 +184,7 @@ impl Arbiter {
             "version": self.facts.version,
             "node": self.facts.hostname,
             "pid": self.facts.pid,
-            "extensions": ["hello", "configure", "reset", "logs"],
+            "extensions": ["hello", "configure", "reset", "logs", "ready"],
             "pubsub_endpoint": self.global.pubsub_endpoint,
             "stats_endpoint": self.global.stats_endpoint,
             "watchers": watchers,

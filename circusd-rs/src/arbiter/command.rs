@@ -44,6 +44,7 @@ impl Arbiter {
             Command::Stop(selection) => self.stop(&selection, reply, work),
             Command::Configure(configure) => self.configure(&configure, reply, work),
             Command::Reset(reset) => self.reset(&reset, reply, work),
+            Command::Ready(ready) => self.ready(&ready, reply, work),
             Command::Stats(query) => self.stats(&query, reply, work),
             Command::Logs(logs) => self.logs(&logs, reply, work),
             Command::Dstats => self.dstats(reply, work),
@@ -84,6 +85,7 @@ impl Arbiter {
         let waiting = selection.waiting;
         match self.choose(selection)? {
             Chosen::One(id) => {
+                self.refuse_conflicts(id)?;
                 let goal = if waiting { Goal::Up { before: self.pids(id) } } else { Goal::Begun };
                 self.start_now(id, "start", work);
                 self.claim(operation(reply, waiting, Shape::Started), vec![(id, goal)], "start", work);
@@ -107,6 +109,9 @@ impl Arbiter {
 
     /// Up, past any queue.
     fn start_now(&mut self, id: WatcherId, by: &str, work: &mut Work) {
+        for before in self.down_before(id) {
+            self.wish(before, by, work, Watcher::wish_up);
+        }
         self.wish(id, by, work, Watcher::wish_up);
     }
 
@@ -147,6 +152,9 @@ impl Arbiter {
     ) {
         let mut goals = Vec::with_capacity(ids.len());
         for id in ids {
+            for before in self.down_before(id) {
+                self.wish(before, "restart", work, Watcher::wish_up);
+            }
             goals.push((id, if waiting { Goal::Up { before: self.pids(id) } } else { Goal::Begun }));
             self.wish(id, "restart", work, Watcher::wish_restart);
         }
@@ -390,6 +398,7 @@ impl Arbiter {
     fn abandon(&mut self, id: WatcherId, work: &mut Work) {
         self.operations.forget(id);
         self.with(id, work, |watcher, ctx| watcher.overtake(|_| true, "rm", ctx.done));
+        self.forget_probes(id, work);
         let Some(watcher) = self.watchers.remove(&id) else { return };
         if !watcher.is_down() {
             self.up = self.up.saturating_sub(1);

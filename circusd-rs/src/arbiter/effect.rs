@@ -12,6 +12,7 @@ use circus_protocol::service::{ConfigureJob, ResetJob};
 use serde_json::{Map, Value};
 
 use crate::arbiter::id::{JobId, Key, ReplyTo, SampleTag, WatcherId};
+use crate::arbiter::question::{Preparation, ProbeCall};
 use crate::config::StreamConfig;
 use crate::config::diff::SocketChange;
 
@@ -93,6 +94,22 @@ pub enum Effect {
         job: JobId,
         /// Which.
         load: Box<HookLoad>,
+    },
+    /// Ask how far a service has come; answered by `Probed`.
+    Probe {
+        /// Whose.
+        watcher: WatcherId,
+        /// The number of the question, which grows with each of this watcher's.
+        attempt: u64,
+        /// What to ask.
+        call: Box<ProbeCall>,
+    },
+    /// The answer is not wanted any more; what was started for it ends.
+    CancelProbe {
+        /// Whose.
+        watcher: WatcherId,
+        /// Which question.
+        attempt: u64,
     },
     /// Read the configuration files again; answered by `Config`.
     ReadConfig,
@@ -289,6 +306,8 @@ pub struct SpawnSpec {
     pub stderr: Stdio,
     /// Managed sockets.
     pub sockets: SocketUse,
+    /// What is done before; only for a watcher's first process.
+    pub preparation: Option<Arc<Preparation>>,
 }
 
 /// What a process gets of the managed sockets.

@@ -6,7 +6,7 @@ use circus_protocol::reply::Refusal;
 use circus_protocol::service::{ConfigureOutcome, ResetOutcome};
 use serde_json::{Map, Value};
 
-use crate::arbiter::id::{JobId, Key, ReplyTo, SampleTag};
+use crate::arbiter::id::{JobId, Key, ReplyTo, SampleTag, WatcherId};
 use crate::config::Config;
 use crate::config::socket::SocketConfig;
 
@@ -89,6 +89,15 @@ pub enum Input {
         job: JobId,
         /// What went.
         result: Result<Box<ResetOutcome>, Vec<String>>,
+    },
+    /// A probe has its answer.
+    Probed {
+        /// Whose.
+        watcher: WatcherId,
+        /// The number of the question.
+        attempt: u64,
+        /// Yes, or why not.
+        result: Result<(), String>,
     },
     /// A hook has returned, raised, or taken too long.
     HookDone {

@@ -20,16 +20,21 @@ impl Arbiter {
             }
         }
         self.watch_sockets(work);
+        self.answer_waiters(work);
         if matches!(self.ending, Ending::Graceful | Ending::Killing) && self.up == 0 {
             self.exit(0, work);
         }
     }
 
     fn converge(&mut self, id: WatcherId, work: &mut Work) {
+        self.line_up(id, work);
         self.lend(id, work, Watcher::converge);
+        self.judge(id, work);
+        self.tell_neighbours(id, work);
+        let probe = self.next_probe(id);
         let Some(watcher) = self.watchers.get_mut(&id) else { return };
         let before = watcher.noted;
-        watcher.noted = watcher.next_deadline(work.now.mono);
+        watcher.noted = watcher.next_deadline(work.now.mono).into_iter().chain(probe).min();
         let after = watcher.noted;
         let forget = watcher.wanted == Wanted::Gone && watcher.is_down();
         if before != after || forget {
@@ -118,6 +123,9 @@ impl Arbiter {
 
     /// Up in its turn.
     pub(super) fn queue_start(&mut self, id: WatcherId, work: &mut Work) {
+        for before in self.down_before(id) {
+            self.queue_start(before, work);
+        }
         let Some(watcher) = self.watchers.get(&id) else { return };
         let priority = watcher.config.priority;
         if watcher.config.on_demand {
@@ -176,6 +184,9 @@ impl Arbiter {
         }
         for question in std::mem::take(&mut self.samples).into_values() {
             work.refuse(question.reply, refusal());
+        }
+        for reply in self.waiters.drain() {
+            work.refuse(Some(reply), refusal());
         }
         self.deadlines.clear();
         self.turns = super::turn::Turns::default();

@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use crate::arbiter::effect::{SocketUse, SpawnSpec, Stdio, fresh_socket};
 use crate::arbiter::id::WatcherId;
+use crate::arbiter::question::Preparation;
 use crate::arbiter::sockets::Bound;
 use crate::arbiter::words;
 use crate::config::{StreamConfig, WatcherConfig, expand, option};
@@ -25,6 +26,7 @@ pub(super) fn build(
     id: WatcherId,
     wid: Wid,
     sockets: &Bound,
+    preparation: Option<Arc<Preparation>>,
 ) -> Result<Arc<SpawnSpec>, String> {
     let (argv, fresh) = argv(config, wid, sockets)?;
     Ok(Arc::new(SpawnSpec {
@@ -41,6 +43,7 @@ pub(super) fn build(
         stdout: output(config.close_child_stdout, config.stdout_stream.as_ref()),
         stderr: output(config.close_child_stderr, config.stderr_stream.as_ref()),
         sockets: SocketUse { inherit: config.use_sockets, fresh, stdin: stdin_socket(config, sockets)? },
+        preparation,
     }))
 }
 

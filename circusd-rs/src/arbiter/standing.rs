@@ -49,6 +49,8 @@ pub(super) enum Reason {
     Held,
     /// This hook has to return.
     Hook { name: &'static str },
+    /// Its place among others: who must be ready, or stop, first.
+    Order { text: String },
     /// The next process is being started.
     Spawning,
     /// `warmup_delay`.
@@ -73,6 +75,7 @@ impl Reason {
             Self::Backoff { .. } => Some("backoff"),
             Self::Retry { .. } => Some("retry"),
             Self::StartLimit { .. } => Some("start"),
+            Self::Order { .. } => Some("order"),
             Self::NotStarted
             | Self::Asked { .. }
             | Self::NoProcesses
@@ -115,6 +118,7 @@ impl fmt::Display for Reason {
             Self::Demand => f.write_str("nobody knocked at its socket yet"),
             Self::Held => f.write_str("a job of the daemon has to end first"),
             Self::Hook { name } => write!(f, "the hook {name} has not returned yet"),
+            Self::Order { text } => f.write_str(text),
             Self::Spawning => f.write_str("a process is being started"),
             Self::Warmup => f.write_str("warmup_delay has to pass"),
             Self::Retry { error, tries } => {

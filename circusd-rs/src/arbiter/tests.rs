@@ -6,5 +6,6 @@ mod histories;
 mod hooks;
 mod jobs;
 mod policy;
+mod readiness;
 mod sockets;
 mod traces;

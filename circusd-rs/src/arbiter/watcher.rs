@@ -35,8 +35,10 @@ use serde_json::Value;
 use crate::arbiter::effect::{Effect, LogLevel};
 use crate::arbiter::id::{JobId, Key, WatcherId};
 use crate::arbiter::operation::{Goal, OpId, Outcome, Ticket};
+use crate::arbiter::order::Order;
 use crate::arbiter::pace::{Slots, Tries};
 use crate::arbiter::process::{Process, State, Why};
+use crate::arbiter::readiness::Readiness;
 use crate::arbiter::sockets::Bound;
 use crate::arbiter::standing::Reason;
 use crate::arbiter::time::{Moment, Now};
@@ -171,6 +173,10 @@ pub(super) struct Watcher {
     pub(super) hooks: hooks::Hooks,
     /// For those who ask why it is as it is.
     pub(super) record: standing::Record,
+    /// How far it has come.
+    pub(super) readiness: Readiness,
+    /// Its place among others.
+    pub(super) order: Order,
     /// The deadline the arbiter has noted for it.
     pub(super) noted: Option<Moment>,
 }
@@ -198,6 +204,8 @@ impl Watcher {
             slots: Slots::default(),
             hooks: hooks::Hooks::default(),
             record: standing::Record::default(),
+            readiness: Readiness::default(),
+            order: Order::default(),
             noted: None,
         }
     }
@@ -246,7 +254,7 @@ impl Watcher {
                     self.tries.in_vain() > 0
                 }
             },
-            Phase::Stopped => self.wanted != Wanted::Up || self.holds > 0,
+            Phase::Stopped => self.wanted != Wanted::Up || self.holds > 0 || self.order.gate.is_some(),
             Phase::Starting { .. } => self.tries.in_vain() > 1,
             Phase::Stopping { .. } => self.reload != Some(Reload::Pending(Style::Restart)),
         }
@@ -333,6 +341,13 @@ impl Watcher {
         self.reload = None;
         self.trouble = None;
         self.record.halt = Reason::Asked { by: by.to_owned() };
+    }
+
+    /// It was wanted up and may not be; whoever waits is told why.
+    pub(super) fn refuse_start(&mut self, why: String) {
+        self.wish_down(Wanted::Down, "conflicts");
+        self.record.halt = Reason::Broken { error: why.clone() };
+        self.trouble = Some(why);
     }
 
     /// Somebody wants it stopped and started.

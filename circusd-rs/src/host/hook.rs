@@ -163,14 +163,14 @@ fn object(value: Value) -> Map<String, Value> {
 }
 
 /// Tells the warden, if the daemon goes on.
-async fn order(orders: &mpsc::WeakSender<Order>, order: Order) -> Result<(), String> {
+pub(super) async fn order(orders: &mpsc::WeakSender<Order>, order: Order) -> Result<(), String> {
     let ends = || "the daemon ends".to_owned();
     let orders = orders.upgrade().ok_or_else(ends)?;
     orders.send(order).await.map_err(|_| ends())
 }
 
 /// A helper process: as the daemon's own user, in a group of its own.
-fn spec(argv: Vec<String>, env: Vec<(String, String)>, working_dir: String) -> Box<SpawnSpec> {
+pub(super) fn spec(argv: Vec<String>, env: Vec<(String, String)>, working_dir: String) -> Box<SpawnSpec> {
     Box::new(SpawnSpec {
         watcher: "hooks".to_owned(),
         watcher_id: WatcherId(0),
@@ -185,5 +185,6 @@ fn spec(argv: Vec<String>, env: Vec<(String, String)>, working_dir: String) -> B
         stdout: Stdio::Inherit,
         stderr: Stdio::Inherit,
         sockets: SocketUse::default(),
+        preparation: None,
     })
 }

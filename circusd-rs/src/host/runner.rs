@@ -4,6 +4,7 @@
 //!             ┌► warden: processes ──► output: streams
 //!  perform ───┼► sampler: figures
 //!             ├► hooks: programs, Python
+//!             ├► probes: a task for each question under way
 //!             └► a thread for each job: configure, reset
 //! ```
 //!
@@ -29,6 +30,7 @@ use crate::host::cgroup::Cgroups;
 use crate::host::configure::configure;
 use crate::host::hook::{Hooks, Vetting};
 use crate::host::log;
+use crate::host::probe::Probes;
 use crate::host::reset::janitor::{self, Janitor};
 use crate::host::reset::{ResetError, reset};
 use crate::host::sample::{self, Question};
@@ -99,6 +101,7 @@ pub struct Runner {
     written: oneshot::Receiver<()>,
     janitor: Janitor,
     hooks: Hooks,
+    probes: Probes,
     handle: Handle,
 }
 
@@ -116,7 +119,8 @@ impl Runner {
         let janitor = janitor::start()?;
         let handle = Handle::current();
         let hooks = Hooks::new(inputs.clone(), orders.clone(), handle.clone());
-        Ok(Self { inputs, orders, outputs, questions, written, janitor, hooks, handle })
+        let probes = Probes::new(inputs.clone(), &orders, handle.clone());
+        Ok(Self { inputs, orders, outputs, questions, written, janitor, hooks, probes, handle })
     }
 
     /// Take over the sockets that were opened at start-up, before the first effect.
@@ -133,6 +137,7 @@ impl Runner {
     /// returned. Never waits.
     pub fn perform(&mut self, effect: Effect) -> Option<LoopEffect> {
         match effect {
+            Effect::Spawn { key, spec } if spec.preparation.is_some() => self.probes.prepare(key, spec),
             Effect::Spawn { key, spec } => self.order(Order::Spawn { key, spec }),
             Effect::Signal { key, signal, reach } => self.order(Order::Signal { key, signal, reach }),
             Effect::Deliver { job, keys, signal, reach } => self.deliver(job, keys, signal, reach),
@@ -168,6 +173,8 @@ impl Runner {
                 };
                 self.job(work, answer);
             }
+            Effect::Probe { watcher, attempt, call } => self.probes.ask(watcher, attempt, *call),
+            Effect::CancelProbe { watcher, attempt } => self.probes.cancel(watcher, attempt),
             Effect::RunHook { job, call } => self.hooks.run(job, *call),
             Effect::LoadHooks { job, load } => self.hooks.load(job, *load),
             Effect::Sockets { job, changes } => self.order(Order::Sockets { job, changes }),
@@ -199,8 +206,8 @@ impl Runner {
 
     /// Let go of everything: output that is still in the pipes is written, processes that run stay.
     pub async fn finish(self) {
-        let Self { inputs, orders, outputs, questions, written, janitor: _, hooks, handle: _ } = self;
-        drop((inputs, orders, outputs, questions, hooks));
+        let Self { inputs, orders, outputs, questions, written, janitor: _, hooks, probes, handle: _ } = self;
+        drop((inputs, orders, outputs, questions, hooks, probes));
         if timeout(FINISH, written).await.is_err() {
             tracing::error!("some output could not be written in time");
         }

@@ -93,7 +93,8 @@ impl Story {
             | EventKind::Remove
             | EventKind::HookSuccess { .. }
             | EventKind::HookFailure { .. }
-            | EventKind::Waiting { .. } => {}
+            | EventKind::Waiting { .. }
+            | EventKind::Ready { .. } => {}
         }
         false
     }

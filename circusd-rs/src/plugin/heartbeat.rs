@@ -122,7 +122,8 @@ impl Work for Dog {
             | EventKind::Remove
             | EventKind::HookSuccess { .. }
             | EventKind::HookFailure { .. }
-            | EventKind::Waiting { .. } => {}
+            | EventKind::Waiting { .. }
+            | EventKind::Ready { .. } => {}
         }
         Ok(())
     }

@@ -3,8 +3,6 @@
 //! Well is an answer below 400, after redirections. The rest is an error with a code, 599 when there
 //! was no answer at all, as in circus.
 
-mod request;
-
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
@@ -13,6 +11,7 @@ use super::metrics::Metrics;
 use super::node::Node;
 use super::{PluginError, Work};
 use crate::config::plugin::HttpObserver;
+use crate::http;
 
 /// The code of no answer.
 const NOTHING: u16 = 599;
@@ -33,7 +32,7 @@ impl Observer {
     async fn ask(&self) -> Option<u16> {
         let url = &self.settings.check_url;
         let limit = Duration::from_secs_f64(self.settings.timeout);
-        let (code, reason) = match timeout(limit, request::get(url)).await {
+        let (code, reason) = match timeout(limit, http::get(url)).await {
             Ok(Ok(code)) if code < 400 => return None,
             Ok(Ok(code)) => (code, format!("status {code}")),
             Ok(Err(error)) => (NOTHING, error.to_string()),

@@ -157,6 +157,7 @@ pub(crate) fn spec(argv: &[&str]) -> SpawnSpec {
         stdout: Stdio::Null,
         stderr: Stdio::Inherit,
         sockets: SocketUse::default(),
+        preparation: None,
     }
 }
 

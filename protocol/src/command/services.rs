@@ -1,4 +1,4 @@
-//! `configure` and `reset`, our extensions: what a cluster console asks of a node's services.
+//! `configure`, `reset` and `ready`, our extensions: what a cluster console asks of a node's services.
 //!
 //! `configure` takes exactly what the console of 2015 sent, in the types it sent it, and the obvious
 //! variations of those types. A wrong member list would be written into every configuration file,
@@ -15,6 +15,27 @@ use crate::reply::Refusal;
 
 /// How many members one cluster may have.
 pub const MAX_CLUSTER: usize = 10_000;
+
+/// `ready`: how far watchers have come.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ready {
+    /// Which watchers; all when absent.
+    pub name: Option<String>,
+    /// How `name` is compared.
+    pub matching: Match,
+    /// How many seconds the answer may wait for them to be ready, or to fail.
+    pub wait: Option<f64>,
+}
+
+/// The longest wait for `ready`: a week is as good as for ever.
+pub const MAX_WAIT: f64 = 7.0 * 24.0 * 3600.0;
+
+/// The arguments of `ready`.
+pub(super) fn ready(arguments: &Arguments<'_>) -> Result<Ready, Refusal> {
+    let name = arguments.find_name()?;
+    let matching = if name.is_some() { matching(arguments)? } else { Match::default() };
+    Ok(Ready { name, matching, wait: arguments.seconds("wait")?.map(|wait| wait.min(MAX_WAIT)) })
+}
 
 /// The arguments of `configure`.
 pub(super) fn configure(arguments: &Arguments<'_>) -> Result<Configure, Refusal> {

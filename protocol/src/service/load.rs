@@ -5,6 +5,8 @@ mod build;
 mod extras;
 mod inherit;
 mod names;
+mod order;
+mod probe;
 mod sort;
 
 use std::path::Path;
@@ -91,6 +93,7 @@ impl Services {
         let mut errors = Vec::new();
         let sorted = sort::sort(&settled, &mut errors);
         let services = build::build(&sorted, base, &mut errors);
+        order::check(&sorted, &services, &settled, &mut errors);
         // In the order of reading; the sort is stable, so files stay together and in their order.
         let files: Vec<_> = settled.sections.iter().map(|section| section.file.clone()).collect();
         errors.sort_by_key(|error| {

@@ -76,7 +76,8 @@ pub fn names(text: &str) -> Vec<&str> {
 }
 
 /// Problems as one line, for templates that are a single value of an ini file.
-pub(super) fn describe(problems: &[TemplateProblem]) -> String {
+#[must_use]
+pub fn describe(problems: &[TemplateProblem]) -> String {
     let mut line = String::new();
     for (index, problem) in problems.iter().enumerate() {
         let comma = if index == 0 { "" } else { "; " };

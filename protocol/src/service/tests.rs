@@ -142,6 +142,62 @@ fn names_every_fault() {
 }
 
 #[test]
+fn probes_are_checked_when_the_file_is_read() {
+    let services = load(
+        "[service:a]\nhome = /opt/a\n[probe:a:joined]\nhttp = http://${address}:7474/x?y=${identifier}\nstatus = 200, 404\n\
+         body = ^(master|slave)$\nuser = neo4j\npassword_file = conf/password\nexec = ${home}/bin/nodetool info\n\
+         exit_codes = 0, 3\nlog = log/a.log\npattern = Started\ninterval = 0.5\nattempt_timeout = 3\ntimeout = unlimited\n\
+         recheck = 30\n[probe:a:up]\nlog = stdout\npattern = x\n",
+    );
+    let services = services.expect("services");
+    let probe = &services.services[0].probes[0];
+    let wanted = [
+        Check::Http {
+            url: "http://${address}:7474/x?y=${identifier}".into(),
+            status: vec![200, 404],
+            body: Some("^(master|slave)$".into()),
+            login: Some(Login { user: "neo4j".into(), password_file: "${home}/conf/password".into() }),
+        },
+        Check::Exec { command: "${home}/bin/nodetool info".into(), exit_codes: vec![0, 3], output: None },
+        Check::Log { file: "${home}/log/a.log".into(), pattern: "Started".into() },
+    ];
+    assert_eq!(probe.checks, wanted);
+    let times = (probe.interval, probe.attempt_timeout, probe.timeout, probe.recheck);
+    assert_eq!(times, (0.5, 3.0, None, Some(30.0)));
+    let errors = load(
+        "[probe:a:up]\ntcp = ${address}\nhttp = https://x/\nbody = (\nexec = \"x\nexit_codes = 256\nlog = x.log\n\
+         pattern = [\ninterval = 0\nuser = me\non_timeout = restart\n\
+         [probe:a:joined]\nhttp = http://me:pw@x/\ntimeout = 0.5\non_timeout = restart\n\
+         [service:a]\nhome = /opt/a\nafter = b\nremove_before_start = run/a.pid, /etc/passwd\nconflicts = b\n\
+         [service:b]\nafter = C:joined\n[service:c]\nafter = a, nobody\n[watcher:a]\ncmd = x\n",
+    );
+    let errors = errors.expect_err("faults");
+    let wanted = [
+        r#":2: [probe:a:up] tcp: "192.0.2.1" is not HOST:PORT, such as ${address}:9160 (from "${address}")"#,
+        r#":3: [probe:a:up] http: "https://x/" is no http:// address; https is not spoken here; use `exec`"#,
+        r#":4: [probe:a:up] body: "(" is not a regular expression"#,
+        r#":5: [probe:a:up] exec: "\"x" has a quotation mark without its partner"#,
+        r#":6: [probe:a:up] exit_codes: "256" is not an exit status"#,
+        r#":8: [probe:a:up] pattern: "[" is not a regular expression"#,
+        r#":9: [probe:a:up] interval: "0" is too short"#,
+        ":10: [probe:a:up] user: means something only beside `password_file`",
+        ":11: [probe:a:up] on_timeout: needs a `timeout`",
+        r#":13: [probe:a:joined] http: "http://me:pw@x/" holds a name or a password; use `user`"#,
+        ":15: [probe:a:joined] on_timeout: restarts without end",
+        ":18: [service:a] after: a would wait for itself (a after b after c after a)",
+        r#":18: [service:a] after: a cannot come after "b" and be in conflict with it"#,
+        r#":19: [service:a] remove_before_start: no such file is removed before a start: "/etc/passwd" is"#,
+        ":22: [service:b] after: b would wait for itself (b after c after a after b)",
+        ":24: [service:c] after: c would wait for itself (c after a after b after c)",
+        r#":24: [service:c] after: there is no watcher "nobody"; if it runs on another node, write `after =`"#,
+    ];
+    for part in wanted {
+        assert!(errors.iter().any(|error| error.contains(part)), "{part}\n{errors:#?}");
+    }
+    assert_eq!(errors.len(), wanted.len(), "{errors:#?}");
+}
+
+#[test]
 fn default_keys_and_misspelt_kinds_are_no_faults() {
     let services =
         load("[DEFAULT]\nuid = x\n[service:a]\nports = 1\n[confg:a:b]\nx=1\n[something:else]\ny=2\n");

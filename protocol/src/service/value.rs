@@ -54,6 +54,48 @@ pub(super) fn statuses(text: &str) -> Read<Vec<u16>> {
     list(text).map(status).collect()
 }
 
+pub(super) fn exit_codes(text: &str) -> Read<Vec<u8>> {
+    let code = |item: &str| item.parse().map_err(|_| format!("{item:?} is not an exit status (0 to 255)"));
+    list(text).map(code).collect()
+}
+
+/// A regular expression, for a text of several lines.
+pub(super) fn pattern(text: &str) -> Read<String> {
+    match regex_lite::Regex::new(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(error) => Err(format!("{text:?} is not a regular expression: {error}")),
+    }
+}
+
+/// Where somebody listens.
+pub(super) fn host_and_port(text: &str) -> Read<()> {
+    match text.rsplit_once(':') {
+        Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0) => Ok(()),
+        Some(_) | None => Err(format!("{text:?} is not HOST:PORT, such as ${{address}}:9160")),
+    }
+}
+
+/// What can be fetched without a library for encryption.
+pub(super) fn url(text: &str) -> Read<()> {
+    let remedy = "write http://HOST:PORT/PATH";
+    let Some(rest) = text.strip_prefix("http://") else {
+        let encrypted = text.starts_with("https://");
+        let remedy = if encrypted { "https is not spoken here; use `exec` with curl" } else { remedy };
+        return Err(format!("{text:?} is no http:// address; {remedy}"));
+    };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let port = authority.rsplit_once(':').filter(|(_, port)| !port.ends_with(']')).map(|(_, port)| port);
+    let strange = |c: char| c.is_whitespace() || c.is_control();
+    if authority.contains('@') {
+        return Err(format!("{text:?} holds a name or a password; use `user` and `password_file`"));
+    }
+    if authority.is_empty() || text.contains(strange) || port.is_some_and(|port| port.parse::<u16>().is_err())
+    {
+        return Err(format!("{text:?} is no address; {remedy}"));
+    }
+    Ok(())
+}
+
 pub(super) fn dependencies(text: &str) -> Read<Vec<Dependency>> {
     let dependency = |item: &str| match item.rsplit_once(':') {
         None => Ok(Dependency { service: item.to_owned(), level: Level::Up }),
@@ -183,6 +225,24 @@ pub(super) fn seconds(text: &str) -> Read<f64> {
         Some(seconds) if seconds.is_finite() && seconds >= 0.0 => Ok(seconds),
         _ => Err(format!("{text:?} is not a number of seconds")),
     }
+}
+
+/// The shortest time between two tries of a probe: a probe shall not be what keeps a node busy.
+const SHORTEST: f64 = 0.1;
+
+/// A time that something may come round in.
+pub(super) fn period(text: &str) -> Read<f64> {
+    let period = seconds(text)?;
+    if period < SHORTEST {
+        Err(format!("{text:?} is too short; at least {SHORTEST} seconds"))
+    } else {
+        Ok(period)
+    }
+}
+
+/// A time, or `never`.
+pub(super) fn recheck(text: &str) -> Read<Option<f64>> {
+    if text == "never" { Ok(None) } else { period(text).map(Some) }
 }
 
 /// A time, or `unlimited`.

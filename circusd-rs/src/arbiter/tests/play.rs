@@ -15,8 +15,9 @@ use circus_protocol::service::Services;
 use serde_json::Map;
 
 use crate::arbiter::effect::{Effect, HookCall, Reach};
-use crate::arbiter::id::{JobId, Key, ReplyTo};
+use crate::arbiter::id::{JobId, Key, ReplyTo, WatcherId};
 use crate::arbiter::input::{BoundSocket, HookOutcome, Input};
+use crate::arbiter::question::{ProbeCall, Question};
 use crate::arbiter::time::{Moment, Now};
 use crate::arbiter::{Arbiter, DaemonFacts};
 use crate::config::{Config, WatcherConfig};
@@ -100,6 +101,10 @@ pub(in crate::arbiter) struct Play {
     pub(in crate::arbiter) unloadable: Option<String>,
     /// Jobs and figures asked for, answered by hand.
     pub(in crate::arbiter) asked: Vec<Effect>,
+    /// What probes of that watcher answer; those that are not here are answered by hand.
+    pub(in crate::arbiter) probes: BTreeMap<String, Result<(), String>>,
+    /// Asked, not answered.
+    pub(in crate::arbiter) probing: BTreeMap<WatcherId, (u64, String)>,
 }
 
 impl Play {
@@ -136,6 +141,8 @@ impl Play {
             calling: VecDeque::new(),
             unloadable: None,
             asked: Vec::new(),
+            probes: BTreeMap::new(),
+            probing: BTreeMap::new(),
         }
     }
 
@@ -182,6 +189,7 @@ impl Play {
             | Input::Configured { .. }
             | Input::ResetDone { .. }
             | Input::HookDone { .. }
+            | Input::Probed { .. }
             | Input::HooksLoaded { .. }
             | Input::SocketsChanged { .. }
             | Input::SocketReady { .. }
@@ -310,6 +318,14 @@ impl Play {
         self.inbox.push_back(Input::Spawned { key, pid });
     }
 
+    /// The probe of that watcher that is under way gets this answer.
+    pub(in crate::arbiter) fn answer_probe(&mut self, name: &str, result: Result<(), String>) {
+        let found = self.probing.iter().find(|(_, (_, watcher))| watcher == name);
+        let (watcher, attempt) = found.map(|(id, (attempt, _))| (*id, *attempt)).expect("a probe");
+        self.probing.remove(&watcher);
+        self.input(Input::Probed { watcher, attempt, result });
+    }
+
     /// The oldest hook under way returns, or raises.
     pub(in crate::arbiter) fn answer_hook(&mut self) {
         if let Some((job, call)) = self.calling.pop_front() {
@@ -367,6 +383,20 @@ impl Play {
                 let _ = writeln!(self.trace, "  {}", short(&effect));
                 self.asked.push(effect);
             }
+            Effect::Probe { watcher, attempt, call } => {
+                let _ = writeln!(self.trace, "  probe {} {attempt}: {}", call.watcher, asked(&call));
+                self.probing.insert(watcher, (attempt, call.watcher.clone()));
+                if let Some(answer) = self.probes.get(&call.watcher) {
+                    let result = answer.clone();
+                    self.probing.remove(&watcher);
+                    self.inbox.push_back(Input::Probed { watcher, attempt, result });
+                }
+            }
+            Effect::CancelProbe { watcher, attempt } => {
+                let _ = writeln!(self.trace, "  cancel probe {attempt}");
+                let cancelled = self.probing.remove(&watcher);
+                assert!(cancelled.is_none_or(|(asked, _)| asked == attempt), "a probe of another attempt");
+            }
             Effect::RunHook { job, call } => self.called(job, *call),
             Effect::LoadHooks { job, load } => {
                 let _ = writeln!(self.trace, "  load {}", load.paths.join(" "));
@@ -402,6 +432,10 @@ impl Play {
                     EventKind::HookSuccess { name } => format!("hook_success {name}"),
                     EventKind::HookFailure { name, .. } => format!("hook_failure {name}"),
                     EventKind::Waiting { waiting_for, .. } => format!("waiting {waiting_for}"),
+                    EventKind::Ready { state, ready, detail } => {
+                        let whole = if ready { " ready" } else { "" };
+                        format!("is {}{whole} {detail}", state.word()).trim_end().to_owned()
+                    }
                 };
                 let _ = writeln!(self.trace, "{} {what}", event.watcher);
             }
@@ -421,6 +455,17 @@ impl Play {
     pub(in crate::arbiter) fn wid(&self, pid: i32) -> u32 {
         self.lives.values().find(|life| life.pid.get() == pid).map(|life| life.wid).unwrap()
     }
+}
+
+/// The questions of a probe, in short.
+fn asked(call: &ProbeCall) -> String {
+    let question = |question: &Question| match question {
+        Question::Tcp(address) => format!("tcp {address}"),
+        Question::Http { url, .. } => format!("http {url}"),
+        Question::Exec { argv, .. } => format!("exec {}", argv.join(" ")),
+        Question::Log { file, pattern } => format!("log {} {pattern}", file.display()),
+    };
+    call.questions.iter().map(question).collect::<Vec<_>>().join(", ")
 }
 
 fn short(effect: &Effect) -> String {
@@ -481,6 +526,11 @@ pub(in crate::arbiter) fn services(names: &[&str]) -> Services {
     for name in names {
         let _ = writeln!(text, "[service:{name}]\nhome = /srv/{name}");
     }
-    let ini = Ini::parse(&text, "circus.ini").expect("ini");
+    described(&text)
+}
+
+/// Services as a file describes them.
+pub(in crate::arbiter) fn described(text: &str) -> Services {
+    let ini = Ini::parse(text, "circus.ini").expect("ini");
     Services::from_ini(&ini, std::path::Path::new("/etc")).expect("services")
 }

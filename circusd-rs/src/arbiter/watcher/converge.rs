@@ -1,6 +1,7 @@
 //! What is wanted against what there is: the only place that starts and ends processes.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use circus_protocol::event::EventKind;
@@ -13,6 +14,7 @@ use crate::arbiter::hook::Point;
 use crate::arbiter::id::Key;
 use crate::arbiter::pace::Tries;
 use crate::arbiter::process::{Process, State, Why};
+use crate::arbiter::question::Preparation;
 use crate::arbiter::spawnspec;
 use crate::arbiter::standing::Reason;
 use crate::arbiter::time::{Moment, seconds};
@@ -31,7 +33,9 @@ impl Watcher {
         let leave = self.leaves();
         match self.phase {
             Phase::Stopped => self.when_stopped(ctx),
-            Phase::Starting { .. } | Phase::Active if leave => self.begin_stop(ctx),
+            Phase::Starting { .. } | Phase::Active if leave => {
+                self.order.stays_for.is_none() && self.begin_stop(ctx)
+            }
             Phase::Starting { spawned } => self.when_starting(spawned, ctx),
             Phase::Active => self.when_active(ctx),
             Phase::Stopping { .. } => self.when_stopping(ctx),
@@ -39,7 +43,7 @@ impl Watcher {
     }
 
     /// Whether it may not stay up.
-    pub(super) fn leaves(&self) -> bool {
+    pub(in crate::arbiter) fn leaves(&self) -> bool {
         self.cycle
             || matches!(self.wanted, Wanted::Down | Wanted::Demand | Wanted::Gone)
             || self.rebuild.is_some()
@@ -48,7 +52,7 @@ impl Watcher {
     /// Whether a stopped watcher may start.
     pub(super) fn may_start(&self) -> bool {
         let free = self.holds == 0 && self.rebuild.is_none() && (self.knocked || !self.config.on_demand);
-        self.is_stopped() && self.wanted == Wanted::Up && free
+        self.is_stopped() && self.wanted == Wanted::Up && free && self.order.gate.is_none()
     }
 
     fn when_stopped(&mut self, ctx: &mut Ctx<'_>) -> bool {
@@ -385,7 +389,7 @@ impl Watcher {
     /// As `spawn_one`, when nothing stands in the way any more.
     pub(super) fn spawn_now(&mut self, ctx: &mut Ctx<'_>) -> bool {
         let wid = self.free_wid(ctx);
-        let spec = match spawnspec::build(&self.config, self.id, wid, ctx.sockets) {
+        let spec = match spawnspec::build(&self.config, self.id, wid, ctx.sockets, self.preparation()) {
             Ok(spec) => spec,
             Err(error) => {
                 self.log(LogLevel::Error, format!("error in '{}': {error}", self.config.name), ctx);
@@ -404,6 +408,17 @@ impl Watcher {
         self.warm = ctx.now.mono + seconds(self.config.warmup_delay);
         self.emit(Effect::Spawn { key, spec }, ctx);
         false
+    }
+
+    /// What the host does first: nothing that a process which lives might mind.
+    fn preparation(&self) -> Option<Arc<Preparation>> {
+        let whole = self.order.preparation.as_ref()?;
+        match (self.processes.is_empty(), self.reload.is_some()) {
+            (true, _) => Some(Arc::clone(whole)),
+            // The new generation is asked about what it writes itself.
+            (false, true) => Some(Arc::new(Preparation { remove: Vec::new(), logs: whole.logs.clone() })),
+            (false, false) => None,
+        }
     }
 
     /// Whether `max_retry` allows another try after so many failed ones.

@@ -46,11 +46,17 @@ impl Watcher {
         if let Some(name) = self.hooks.name() {
             return (Reason::Hook { name }, None);
         }
+        if let Some(other) = &self.order.stays_for {
+            return (Reason::Order { text: format!("stops when {other} has stopped") }, None);
+        }
         match self.phase {
             Phase::Stopped => match self.wanted {
                 Wanted::Down | Wanted::Gone => (self.record.halt.clone(), None),
                 Wanted::Queued => (Reason::Turn, None),
-                Wanted::Up => (Reason::Held, None),
+                Wanted::Up => match &self.order.gate {
+                    Some(gate) => (Reason::Order { text: gate.to_string() }, None),
+                    None => (Reason::Held, None),
+                },
                 Wanted::Demand => self.rest(now).unwrap_or((Reason::Demand, None)),
             },
             Phase::Starting { .. } => self.retry().unwrap_or_else(|| {

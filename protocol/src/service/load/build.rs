@@ -9,15 +9,12 @@ use super::super::keys::Kind;
 use super::super::value::{self, Read};
 use super::super::variables::BUILT_IN;
 use super::super::{
-    Check, ConfigFile, DEFAULT_KEEP_SECONDS, DEFAULT_MODE, DerivedValue, Level, ListVariable, Membership,
-    PathText, Probe, ResetRule, RuleKind, Service, Services, check_root, shipped, template,
+    ConfigFile, DEFAULT_KEEP_SECONDS, DEFAULT_MODE, DerivedValue, ListVariable, Membership, PathText,
+    ResetRule, RuleKind, Service, Services, check_root, shipped, template,
 };
 use super::sort::{Part, Sorted};
 use super::{ServiceError, names};
 use crate::ini::{Entry, Place};
-
-/// How often a probe asks when the section does not say, in seconds.
-const DEFAULT_INTERVAL: f64 = 2.0;
 
 pub(super) struct Builder<'a> {
     base: &'a Path,
@@ -122,7 +119,7 @@ impl Builder<'_> {
             .filter_map(|part| self.config(part, home.as_ref()))
             .collect();
         let probes =
-            of_kind(sorted, Kind::Probe).filter(same).filter_map(|part| self.probe(part, home.is_some()));
+            of_kind(sorted, Kind::Probe).filter(same).filter_map(|part| self.probe(part, home.as_ref()));
         let resets =
             of_kind(sorted, Kind::Reset).filter(same).filter_map(|part| self.reset(part, home.as_ref()));
         let place = sorted.parts.iter().find(same).map(|part| part.place.clone());
@@ -152,7 +149,12 @@ impl Builder<'_> {
         service
     }
 
-    fn option<T: Default>(&self, part: Option<&Part<'_>>, key: &str, reader: impl Fn(&str) -> Read<T>) -> T {
+    pub(super) fn option<T: Default>(
+        &self,
+        part: Option<&Part<'_>>,
+        key: &str,
+        reader: impl Fn(&str) -> Read<T>,
+    ) -> T {
         part.and_then(|part| read(part, key, self.errors, reader)).unwrap_or_default()
     }
 
@@ -166,7 +168,7 @@ impl Builder<'_> {
     }
 
     /// Checks placeholders and their names; the values come later.
-    fn check_names(&self, text: &str, home: bool) -> Read<()> {
+    pub(super) fn check_names(&self, text: &str, home: bool) -> Read<()> {
         let lookup = |name: &str| (self.names.contains(name) || (home && name == "home")).then_some("");
         match template::substitute(text, lookup) {
             Ok(_) => Ok(()),
@@ -235,66 +237,10 @@ impl Builder<'_> {
         let Some(part) = part else { return Vec::new() };
         let Some(entry) = entry(part, "remove_before_start") else { return Vec::new() };
         let files = read(part, "remove_before_start", self.errors, |text| {
-            value::list(text).map(|item| self.below_home(item, home)).collect::<Read<Vec<String>>>()
+            value::list(text).map(|item| self.stale_file(item, home)).collect::<Read<Vec<String>>>()
         });
         let files = files.unwrap_or_default();
         files.into_iter().map(|text| PathText { text, place: entry.place() }).collect()
-    }
-
-    fn probe(&self, part: &Part<'_>, home: bool) -> Option<Probe> {
-        let level = self.level(part);
-        let checks = self.checks(part, home);
-        if !["tcp", "http", "exec", "log", "pid_alive"].iter().any(|key| entry(part, key).is_some()) {
-            let reason = "asks nothing; give it one of tcp, http, exec, log, pid_alive".to_owned();
-            self.title_fault(part, reason);
-        }
-        let lonely = [
-            ("status", "http"),
-            ("body", "http"),
-            ("output", "exec"),
-            ("pattern", "log"),
-            ("log", "pattern"),
-        ];
-        for (key, partner) in lonely {
-            if let Some(found) = entry(part, key)
-                && entry(part, partner).is_none()
-            {
-                fault(part, found, key, format!("means something only beside `{partner}`"), self.errors);
-            }
-        }
-        let interval = read(part, "interval", self.errors, value::seconds).unwrap_or(DEFAULT_INTERVAL);
-        let timeout = read(part, "timeout", self.errors, value::patience).flatten();
-        let on_timeout = self.option(Some(part), "on_timeout", value::on_timeout);
-        Some(Probe { level: level?, checks, interval, timeout, on_timeout, place: part.place.clone() })
-    }
-
-    fn level(&self, part: &Part<'_>) -> Option<Level> {
-        match value::level(&part.label) {
-            Ok(level) => Some(level),
-            Err(reason) => {
-                self.title_fault(part, reason);
-                None
-            }
-        }
-    }
-
-    fn checks(&self, part: &Part<'_>, home: bool) -> Vec<Check> {
-        let text = |key: &str| {
-            read(part, key, self.errors, |text| {
-                self.check_names(text, home)?;
-                Ok(text.to_owned())
-            })
-        };
-        let plain = |key: &str| entry(part, key).map(|entry| entry.value.clone());
-        let http = text("http").map(|url| Check::Http {
-            url,
-            status: read(part, "status", self.errors, value::statuses).unwrap_or_else(|| vec![200]),
-            body: plain("body"),
-        });
-        let exec = text("exec").map(|command| Check::Exec { command, output: plain("output") });
-        let log = text("log").zip(plain("pattern")).map(|(file, pattern)| Check::Log { file, pattern });
-        let alive = read(part, "pid_alive", self.errors, value::seconds).map(Check::PidAlive);
-        [text("tcp").map(Check::Tcp), http, exec, log, alive].into_iter().flatten().collect()
     }
 
     fn reset(&self, part: &Part<'_>, home: Option<&PathText>) -> Option<ResetRule> {
@@ -338,18 +284,26 @@ impl Builder<'_> {
     fn root(&self, part: &Part<'_>, home: Option<&PathText>) -> Option<PathText> {
         let text = self.required(part, "root", |text| {
             self.check_names(text, home.is_some())?;
-            let address = "192.0.2.1".to_owned();
-            let example = Membership {
-                identifier: 1,
-                cluster: vec![address.clone()],
-                address,
-                ..Membership::default()
-            };
-            let path = self.scope(home).variables(Some(&example)).substitute(text).unwrap_or_default();
-            check_root(Path::new(&path)).map_err(|refusal| refusal.to_string())?;
+            check_root(Path::new(&self.example(text, home))).map_err(|refusal| refusal.to_string())?;
             Ok(text.to_owned())
         })?;
         Some(PathText { text, place: entry(part, "root")?.place() })
+    }
+
+    /// A text with made-up values for its variables.
+    pub(super) fn example(&self, text: &str, home: Option<&PathText>) -> String {
+        let address = "192.0.2.1".to_owned();
+        let example =
+            Membership { identifier: 1, cluster: vec![address.clone()], address, ..Membership::default() };
+        self.scope(home).variables(Some(&example)).substitute(text).unwrap_or_default()
+    }
+
+    /// One file, which a start may remove: never something of the system's.
+    fn stale_file(&self, text: &str, home: Option<&PathText>) -> Read<String> {
+        let path = self.below_home(text, home)?;
+        let refused = |refusal| format!("no such file is removed before a start: {refusal}");
+        check_root(Path::new(&self.example(&path, home))).map_err(refused)?;
+        Ok(path)
     }
 
     fn same_targets(&self, service: &Service) {
@@ -367,7 +321,7 @@ impl Builder<'_> {
         }
     }
 
-    fn title_fault(&self, part: &Part<'_>, reason: String) {
+    pub(super) fn title_fault(&self, part: &Part<'_>, reason: String) {
         let (place, section) = (part.place.clone(), part.title.clone());
         self.errors.borrow_mut().push(ServiceError::Title { place, section, reason });
     }

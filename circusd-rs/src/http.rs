@@ -1,4 +1,5 @@
-//! One GET over plain http: the status of the answer, redirections followed, the body read and left.
+//! One GET over plain http: [`get`] wants the status in the end, redirections followed; [`fetch`] the
+//! answer as it comes, with its body.
 //!
 //! Small on purpose: no TLS, no connections kept, no compression. It refuses to know time; whoever
 //! asks decides how long to wait.
@@ -19,7 +20,7 @@ const BODY: usize = 16 * 1024 * 1024;
 
 /// Why there is no status.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum RequestError {
+pub(crate) enum RequestError {
     #[error("{0:?} is no http:// address")]
     Url(String),
     #[error(transparent)]
@@ -60,13 +61,15 @@ impl Url {
         })
     }
 
-    fn request(&self) -> String {
+    fn request(&self, authorization: Option<&str>) -> String {
         let Self { host, port, path } = self;
         let shown = if host.contains(':') { format!("[{host}]") } else { host.clone() };
         let authority = if *port == 80 { shown } else { format!("{shown}:{port}") };
+        let authorization =
+            authorization.map(|value| format!("Authorization: {value}\r\n")).unwrap_or_default();
         format!(
             "GET {path} HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\nAccept: */*\r\n\
-             User-Agent: circusd-rs/{}\r\n\r\n",
+             User-Agent: circusd-rs/{}\r\n{authorization}\r\n",
             env!("CARGO_PKG_VERSION")
         )
     }
@@ -90,6 +93,16 @@ struct Head {
     status: u16,
     location: Option<String>,
     length: Option<usize>,
+    chunked: bool,
+}
+
+/// An answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Answer {
+    /// Its status.
+    pub(crate) status: u16,
+    /// What came with it, up to the limit.
+    pub(crate) body: Vec<u8>,
 }
 
 impl Head {
@@ -98,10 +111,12 @@ impl Head {
         let mut lines = text.lines();
         let mut first = lines.next()?.split_ascii_whitespace();
         first.next().filter(|version| version.starts_with("HTTP/1."))?;
-        let mut head = Self { status: first.next()?.parse().ok()?, location: None, length: None };
+        let mut head =
+            Self { status: first.next()?.parse().ok()?, location: None, length: None, chunked: false };
         for (key, value) in lines.filter_map(|line| line.split_once(':')) {
             match key.to_ascii_lowercase().as_str() {
                 "location" => head.location = Some(value.trim().to_owned()),
+                "transfer-encoding" => head.chunked = value.to_ascii_lowercase().contains("chunked"),
                 "content-length" => head.length = value.trim().parse().ok(),
                 _ => {}
             }
@@ -111,10 +126,10 @@ impl Head {
 }
 
 /// The status of the answer in the end.
-pub(super) async fn get(url: &str) -> Result<u16, RequestError> {
+pub(crate) async fn get(url: &str) -> Result<u16, RequestError> {
     let mut url = Url::parse(url).ok_or_else(|| RequestError::Url(url.to_owned()))?;
     for _ in 0..=REDIRECTS {
-        let head = ask(&url).await?;
+        let (head, _) = ask(&url, None, BODY, false).await?;
         match head.location {
             Some(location) if matches!(head.status, 301 | 302 | 303 | 307 | 308) => {
                 url = url.follow(&location)?
@@ -125,9 +140,26 @@ pub(super) async fn get(url: &str) -> Result<u16, RequestError> {
     Err(RequestError::Redirects)
 }
 
-async fn ask(url: &Url) -> Result<Head, RequestError> {
+/// The answer to one request, with so much of its body at most.
+pub(crate) async fn fetch(
+    url: &str,
+    authorization: Option<&str>,
+    most: usize,
+) -> Result<Answer, RequestError> {
+    let url = Url::parse(url).ok_or_else(|| RequestError::Url(url.to_owned()))?;
+    let (head, body) = ask(&url, authorization, most, true).await?;
+    let body = if head.chunked { unchunked(&body) } else { body };
+    Ok(Answer { status: head.status, body })
+}
+
+async fn ask(
+    url: &Url,
+    authorization: Option<&str>,
+    most: usize,
+    keep: bool,
+) -> Result<(Head, Vec<u8>), RequestError> {
     let mut stream = TcpStream::connect((url.host.as_str(), url.port)).await?;
-    stream.write_all(url.request().as_bytes()).await?;
+    stream.write_all(url.request(authorization).as_bytes()).await?;
     let mut bytes = Vec::new();
     let (head, begun) = loop {
         if let Some(end) = end_of_head(&bytes) {
@@ -143,16 +175,63 @@ async fn ask(url: &Url) -> Result<Head, RequestError> {
             return Err(RequestError::Answer);
         }
     };
-    let body = if matches!(head.status, 204 | 304) { 0 } else { head.length.unwrap_or(BODY).min(BODY) };
-    let mut read = begun;
+    // The pieces of a chunked answer end themselves.
+    let told = if head.chunked { None } else { head.length };
+    let wanted = if matches!(head.status, 204 | 304) { 0 } else { told.unwrap_or(most).min(most) };
+    let mut body = bytes.split_off(bytes.len() - begun);
+    let mut read = body.len();
     let mut buffer = [0; 8192];
-    while read < body {
-        match stream.read(&mut buffer).await? {
+    while read < wanted && !(keep && head.chunked && body.ends_with(LAST_CHUNK)) {
+        let more = match stream.read(&mut buffer).await? {
             0 => break,
-            more => read += more,
+            more => more,
+        };
+        read += more;
+        if keep {
+            body.extend_from_slice(buffer.get(..more).unwrap_or_default());
         }
     }
-    Ok(head)
+    body.truncate(wanted);
+    Ok((head, body))
+}
+
+/// How a chunked answer ends.
+const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
+
+/// The pieces of a body put together; what is no piece is left out.
+fn unchunked(mut rest: &[u8]) -> Vec<u8> {
+    let mut body = Vec::new();
+    while let Some(end) = rest.windows(2).position(|pair| pair == b"\r\n") {
+        let (line, tail) = rest.split_at(end);
+        let digits = String::from_utf8_lossy(line);
+        let digits = digits.split(';').next().unwrap_or_default().trim();
+        let Ok(length @ 1..) = usize::from_str_radix(digits, 16) else { break };
+        let piece = tail.get(2..).unwrap_or_default();
+        body.extend_from_slice(piece.get(..length.min(piece.len())).unwrap_or_default());
+        rest = piece.get(length.saturating_add(2)..).unwrap_or_default();
+    }
+    body
+}
+
+/// The header for basic authentication.
+pub(crate) fn basic(user: &str, password: &str) -> String {
+    format!("Basic {}", base64(format!("{user}:{password}").as_bytes()))
+}
+
+/// RFC 4648, with padding.
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for three in bytes.chunks(3) {
+        let byte = |index: usize| u32::from(three.get(index).copied().unwrap_or(0));
+        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
+        for place in 0..4 {
+            let digit = usize::try_from(bits >> (18 - 6 * place) & 63).unwrap_or(0);
+            let known = DIGITS.get(digit).copied().unwrap_or(b'=');
+            text.push(char::from(if place <= three.len() { known } else { b'=' }));
+        }
+    }
+    text
 }
 
 fn end_of_head(bytes: &[u8]) -> Option<usize> {
@@ -215,5 +294,32 @@ mod tests {
         let port = server(vec!["SSH-2.0-x\r\n\r\n".to_owned()]).await;
         let other = get(&format!("http://127.0.0.1:{port}/")).await;
         assert!(matches!(other, Err(RequestError::Answer)), "{other:?}");
+    }
+
+    #[tokio::test]
+    async fn a_body_is_what_was_said_not_how() {
+        let answers = [
+            "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nmaster and more",
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nmas\r\n3;x\r\nter\r\n0\r\n\r\n",
+            "HTTP/1.0 200 OK\r\n\r\nmaster",
+            "HTTP/1.1 404 No\r\nLocation: /x\r\n\r\nno master",
+        ];
+        let port = server(answers.map(str::to_owned).into()).await;
+        for (status, body) in [(200, "master"), (200, "master"), (200, "master"), (404, "no mas")] {
+            let answer = fetch(&format!("http://127.0.0.1:{port}/"), Some("Basic eA=="), 6).await;
+            // A cut in the middle of a piece is a shorter piece.
+            let most = if body == "master" { 64 } else { 6 };
+            let answer = answer.map(|answer| (answer.status, answer.body.len() <= most));
+            assert_eq!(answer.unwrap(), (status, true), "{body}");
+        }
+        let port = server(answers.map(str::to_owned).into()).await;
+        for (status, body) in [(200, "master"), (200, "master"), (200, "master"), (404, "no master")] {
+            let answer = fetch(&format!("http://127.0.0.1:{port}/"), None, 64).await.unwrap();
+            assert_eq!((answer.status, String::from_utf8_lossy(&answer.body).as_ref()), (status, body));
+        }
+        assert_eq!(basic("Aladdin", "open sesame"), "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==");
+        assert_eq!(["", "f", "fo", "foo"].map(|text| base64(text.as_bytes())), ["", "Zg==", "Zm8=", "Zm9v"]);
+        assert_eq!(unchunked(b"zz\r\n"), b"");
+        assert_eq!(unchunked(b"ffffffffffffffff\r\nabc"), b"abc");
     }
 }
