@@ -14,6 +14,7 @@ mod feed;
 mod pidfile;
 mod rebind;
 mod setup;
+mod trim;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
@@ -49,6 +50,7 @@ use crate::host::spawn::heap;
 use crate::host::stream::LIVE;
 use feed::{Desk, Figures};
 use setup::{Bound, Prepared, SetupError};
+use trim::Trim;
 
 /// What the host may have ready for the loop; more waits on the host's side.
 const MAILBOX: usize = 256;
@@ -122,6 +124,7 @@ async fn serve(prepared: Prepared) -> Result<ExitCode, SetupError> {
         group: config.circus.multicast_endpoint.clone(),
         source,
         addresses,
+        trim: Trim::default(),
         exit: None,
     };
     // Before anything starts: what a crash left half reset must be whole.
@@ -189,6 +192,7 @@ struct Daemon {
     group: Option<String>,
     source: Source,
     addresses: setup::Addresses,
+    trim: Trim,
     /// Set by the effect that ends the loop.
     exit: Option<u8>,
 }
@@ -212,6 +216,7 @@ impl Daemon {
             }
             match self.wait().await {
                 Wake::Request(message) => {
+                    self.trim.message(message.frames.iter().map(|frame| frame.len()).sum());
                     if let Some(input) = self.control.understand(message, self.clock.now().wall) {
                         self.requested(input);
                     }
@@ -287,6 +292,7 @@ impl Daemon {
             Some(ended) = self.tasks.join_next() => Wake::TaskEnded(ended),
             () = timer => Wake::Deadline,
             () = roster => Wake::Roster,
+            never = self.trim.when_due() => match never {},
         }
     }
 
@@ -304,6 +310,7 @@ impl Daemon {
 
     fn step(&mut self, input: Input) {
         let now = self.clock.now();
+        self.trim.input(&input);
         let asked = reply_of(&input);
         // A broken rule must not take the processes' supervision with it.
         let effects = catch_unwind(AssertUnwindSafe(|| self.arbiter.step(now, input)));

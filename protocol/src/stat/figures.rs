@@ -84,6 +84,72 @@ impl ProcessFigures {
         map
     }
 
+    /// Appends the object as text, the same as of [`Self::to_map`]: a feed prints thousands in a second.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        out.push(b'{');
+        self.write_members(out);
+        out.push(b'}');
+    }
+
+    /// As [`Self::write`] without the braces, so that more members can follow.
+    pub fn write_members(&self, out: &mut Vec<u8>) {
+        let key = |out: &mut Vec<u8>, key: &str| {
+            out.extend_from_slice(key.as_bytes());
+            out.extend_from_slice(b": ");
+        };
+        let text = |out: &mut Vec<u8>, name: &str, value: &str| {
+            key(out, name);
+            json::write_str(out, value);
+        };
+        let optional = |out: &mut Vec<u8>, name: &str, figure: Option<f64>| {
+            key(out, name);
+            match figure {
+                Some(figure) => json::write_float(out, figure),
+                None => json::write_str(out, UNAVAILABLE),
+            }
+        };
+        text(out, r#""mem_info1""#, &self.mem_info1);
+        text(out, r#", "mem_info2""#, &self.mem_info2);
+        optional(out, r#", "cpu""#, self.cpu);
+        optional(out, r#", "mem""#, self.mem);
+        text(out, r#", "ctime""#, &self.ctime);
+        key(out, r#", "pid""#);
+        out.extend_from_slice(self.pid.to_string().as_bytes());
+        text(out, r#", "username""#, &self.username);
+        match self.nice {
+            Nice::Value(nice) => {
+                key(out, r#", "nice""#);
+                out.extend_from_slice(nice.to_string().as_bytes());
+            }
+            Nice::Zombie => text(out, r#", "nice""#, "Zombie"),
+            Nice::Unavailable => text(out, r#", "nice""#, UNAVAILABLE),
+        }
+        optional(out, r#", "create_time""#, self.create_time);
+        optional(out, r#", "age""#, self.age);
+        text(out, r#", "cmdline""#, &self.cmdline);
+        key(out, r#", "children""#);
+        self.write_children(out);
+        if let Some(started) = self.started {
+            key(out, r#", "started""#);
+            json::write_float(out, started);
+        }
+        if let Some(wid) = self.wid {
+            key(out, r#", "wid""#);
+            out.extend_from_slice(wid.to_string().as_bytes());
+        }
+    }
+
+    fn write_children(&self, out: &mut Vec<u8>) {
+        out.push(b'[');
+        for (index, child) in self.children.iter().enumerate() {
+            if index > 0 {
+                out.extend_from_slice(b", ");
+            }
+            child.write(out);
+        }
+        out.push(b']');
+    }
+
     /// Reads the object.
     ///
     /// # Errors
@@ -143,6 +209,46 @@ pub fn memory_text(bytes: u64) -> String {
             #[expect(clippy::cast_precision_loss, reason = "two decimals are shown")]
             let value = bytes as f64 / 1024_f64.powi(i32::try_from(power).unwrap_or_default());
             format!("{value:.2}{unit}")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_is_that_of_the_object() {
+        let plain = ProcessFigures {
+            mem_info1: "1.45M".to_owned(),
+            mem_info2: "2.44M".to_owned(),
+            cpu: Some(0.0),
+            mem: Some(1e-5),
+            ctime: "0:00.0".to_owned(),
+            pid: 4711,
+            username: "j\u{f6}rg".to_owned(),
+            nice: Nice::Value(-5),
+            create_time: Some(1_700_000_000.25),
+            age: Some(12.345_678_901),
+            cmdline: "a \"b\\".to_owned(),
+            children: Vec::new(),
+            started: None,
+            wid: None,
+        };
+        let strange = ProcessFigures {
+            cpu: None,
+            age: Some(f64::NAN),
+            nice: Nice::Zombie,
+            children: vec![plain.clone(), ProcessFigures { nice: Nice::Unavailable, ..plain.clone() }],
+            started: Some(3.0),
+            wid: Some(2),
+            ..plain.clone()
+        };
+        for figures in [plain, strange] {
+            let mut text = Vec::new();
+            figures.write(&mut text);
+            let expected = json::to_vec(&Value::Object(figures.to_map()));
+            assert_eq!(String::from_utf8_lossy(&text), String::from_utf8_lossy(&expected));
         }
     }
 }

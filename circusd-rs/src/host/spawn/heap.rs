@@ -24,3 +24,14 @@ pub(crate) fn be_frugal() {
 /// Other C libraries have no such habits.
 #[cfg(not(target_env = "gnu"))]
 pub(crate) fn be_frugal() {}
+
+/// Give back what is free now, wherever it lies. Takes a moment for each MiB.
+#[cfg(target_env = "gnu")]
+pub(crate) fn give_back() {
+    // SAFETY: the allocator's own call, which locks what it needs; free memory has no users.
+    unsafe { libc::malloc_trim(0) };
+}
+
+/// Other C libraries keep little.
+#[cfg(not(target_env = "gnu"))]
+pub(crate) fn give_back() {}
