@@ -241,7 +241,7 @@ mod tests {
         let start = clock::monotonic();
         let at = |seconds: f64| start + Duration::from_secs_f64(seconds);
         let real = sampler.sight(&entry, start, 3.0);
-        let mut rename = |sampler: &mut Sampler| {
+        let rename = |sampler: &mut Sampler| {
             let known = sampler.known.get_mut(&entry.pid).unwrap();
             known.sight = Sight::named("old");
             known.sight.clone()
