@@ -124,8 +124,9 @@ pub struct WatcherConfig {
     pub shell: bool,
     /// Words after the shell command string.
     pub shell_args: Option<String>,
-    /// The children's environment, complete; `None` (from `add` without `env`) is shown as null.
-    pub env: Option<BTreeMap<String, String>>,
+    /// The children's environment, complete; `None` (from `add` without `env`) is shown as null. Shared:
+    /// a thousand watchers may have the same.
+    pub env: Option<Arc<BTreeMap<String, String>>>,
     /// Whether circusd's environment went into `env`.
     pub copy_env: bool,
     /// Whether PYTHONPATH was set for the children.

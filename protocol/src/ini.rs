@@ -29,6 +29,12 @@ pub use value::{ValueError, parse_bool, parse_float, parse_int};
 /// The largest ini file that is read, in bytes. Real ones have a few thousand.
 pub const MAX_BYTES: usize = 4 * 1024 * 1024;
 
+/// How many keys all sections together may inherit from `[DEFAULT]`.
+pub const MAX_INHERITED: usize = 250_000;
+
+/// How many bytes these keys and their values may have.
+pub const MAX_INHERITED_BYTES: usize = 64 * 1024 * 1024;
+
 /// The section whose keys all other sections inherit.
 const DEFAULT: &str = "DEFAULT";
 
@@ -112,6 +118,21 @@ pub enum IniError {
     },
 }
 
+/// `[DEFAULT]` and the sections that inherit from it would be more than a machine has.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{place}: [DEFAULT] has {keys} keys, and {sections} sections inherit them: \
+     more than {MAX_INHERITED} keys or {MAX_INHERITED_BYTES} bytes in all"
+)]
+pub struct TooMuchInherited {
+    /// The first of its keys.
+    pub place: Place,
+    /// How many keys it has.
+    pub keys: usize,
+    /// How many sections there are.
+    pub sections: usize,
+}
+
 /// A file and a line, shown as `file:line`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
@@ -166,8 +187,19 @@ impl Ini {
 
     /// Hands the keys of `[DEFAULT]` down to every section that has not its own, ahead of the
     /// section's own keys, where circus lists them. Call it once everything is merged.
-    pub fn settle(&mut self) {
+    ///
+    /// # Errors
+    /// When that would be more than [`MAX_INHERITED`] or [`MAX_INHERITED_BYTES`]; nothing is handed
+    /// down then.
+    pub fn settle(&mut self) -> Result<(), TooMuchInherited> {
         let defaults = std::mem::take(&mut self.defaults);
+        let bytes = defaults.iter().map(|entry| entry.key.len() + entry.value.len()).sum::<usize>();
+        let (keys, sections) = (defaults.len(), self.sections.len());
+        let too_much = keys.saturating_mul(sections) > MAX_INHERITED
+            || bytes.saturating_mul(sections) > MAX_INHERITED_BYTES;
+        if let Some(first) = defaults.first().filter(|_| too_much) {
+            return Err(TooMuchInherited { place: first.place(), keys, sections });
+        }
         for section in &mut self.sections {
             let own = std::mem::take(&mut section.entries);
             let keys: HashMap<String, usize> =
@@ -188,6 +220,7 @@ impl Ini {
             let rest = own.into_iter().enumerate().filter(|(at, _)| !handed_down.contains(at));
             section.entries.extend(rest.map(|(_, entry)| entry));
         }
+        Ok(())
     }
 
     /// Replaces every value by what `change` makes of it; `None` leaves it as it is.

@@ -143,7 +143,12 @@ pub(super) fn call(
         callee: callee(&hook.path),
         watcher: config.name.original().to_owned(),
         facts,
-        env: config.env.iter().flatten().map(|(name, value)| (name.clone(), value.clone())).collect(),
+        env: config
+            .env
+            .iter()
+            .flat_map(|env| env.iter())
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect(),
         working_dir: config.working_dir.clone(),
         arbiter,
         extra,

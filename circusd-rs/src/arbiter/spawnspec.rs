@@ -56,7 +56,7 @@ fn output(closed: bool, stream: Option<&StreamConfig>) -> Stdio {
 }
 
 fn environment(config: &WatcherConfig) -> Vec<(String, String)> {
-    config.env.iter().flatten().map(|(name, value)| (name.clone(), value.clone())).collect()
+    config.env.iter().flat_map(|env| env.iter()).map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
 fn stdin_socket(config: &WatcherConfig, sockets: &Bound) -> Result<Option<String>, String> {
@@ -79,7 +79,11 @@ fn argv(
         Some(name) => number(sockets, name, &fresh),
         None => variable(config, wid, key),
     };
-    let argv = words_of(config, |text| expand::variables(text, value))?;
+    let argv = words_of(config, |text| {
+        expand::variables_within(text, value, expand::MAX_EXPANDED).ok_or_else(|| {
+            format!("with its variables replaced, a value is longer than {} bytes", expand::MAX_EXPANDED)
+        })
+    })?;
     Ok((argv, fresh.into_inner()))
 }
 
@@ -93,13 +97,20 @@ fn number(sockets: &Bound, name: &str, fresh: &RefCell<BTreeSet<String>>) -> Opt
     Some(fresh_socket(name))
 }
 
-fn words_of(config: &WatcherConfig, expand: impl Fn(&str) -> String) -> Result<Vec<String>, String> {
-    let split = |text: &str| words::split(&expand(text)).map_err(|error| format!("{error} in '{text}'"));
+fn words_of(
+    config: &WatcherConfig,
+    expand: impl Fn(&str) -> Result<String, String>,
+) -> Result<Vec<String>, String> {
+    let split = |text: &str| words::split(&expand(text)?).map_err(|error| format!("{error} in '{text}'"));
     let mut argv = split(&config.cmd)?;
     match &config.args {
         Value::Null => {}
         Value::String(text) => argv.extend(split(text)?),
-        Value::Array(items) => argv.extend(items.iter().map(|item| expand(&words::text(item)))),
+        Value::Array(items) => {
+            for item in items {
+                argv.push(expand(&words::text(item))?);
+            }
+        }
         other @ (Value::Bool(_) | Value::Number(_) | Value::Object(_)) => {
             return Err(format!("args must be text or a list, not {}", python_repr(other)));
         }
@@ -124,7 +135,7 @@ fn variable(config: &WatcherConfig, wid: Wid, key: &str) -> Option<String> {
         return Some(wid.to_string());
     }
     if let Some(name) = key.strip_prefix("env.") {
-        let mut variables = config.env.iter().flatten();
+        let mut variables = config.env.iter().flat_map(|env| env.iter());
         return variables.find(|(known, _)| known.to_lowercase() == name).map(|(_, value)| value.clone());
     }
     if let Some(name) = key.strip_prefix("rlimits.") {
@@ -149,6 +160,15 @@ mod tests {
     }
 
     #[test]
+    fn a_value_that_would_be_too_long_is_refused() {
+        let result = check(|config| config.args = "$(circus.cmd)".repeat(4000).into());
+        assert_eq!(result.unwrap().len(), 2, "4000 times `prog`");
+        let result =
+            check(|config| config.cmd = format!("{}{}", "$(circus.cmd)".repeat(400), "x".repeat(4000)));
+        assert_eq!(result.unwrap_err(), "with its variables replaced, a value is longer than 1048576 bytes");
+    }
+
+    #[test]
     fn words_come_from_cmd_and_args() {
         let argv = check(|config| {
             config.cmd = "prog 'a b' --id $(circus.wid)".to_owned();
@@ -158,7 +178,7 @@ mod tests {
         let argv = check(|config| {
             config.cmd = "prog".to_owned();
             config.args = serde_json::json!(["a b", 7, "$(circus.env.home)"]);
-            config.env = Some([("HOME".to_owned(), "/h".to_owned())].into());
+            config.env = Some(Arc::new([("HOME".to_owned(), "/h".to_owned())].into()));
         });
         assert_eq!(argv.unwrap(), ["prog", "a b", "7", "/h"]);
     }

@@ -5,6 +5,11 @@
 //! passes in (a watcher that `add` made, that `rm` removed or that `set` changed needs no special
 //! case then).
 
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use circus_protocol::name::WatcherName;
+
 use crate::config::socket::SocketConfig;
 use crate::config::{Config, Global, WatcherConfig};
 
@@ -32,16 +37,14 @@ pub fn watchers<'a>(
     new: &[WatcherConfig],
 ) -> Vec<Change> {
     let built: Vec<&WatcherConfig> = built.into_iter().collect();
-    let mut removals = Vec::new();
-    for old in &built {
-        if !new.iter().any(|wanted| wanted.name == old.name) {
-            removals.push(Change::Remove((*old).clone()));
-        }
-    }
+    let by_name: HashMap<&WatcherName, &WatcherConfig> = built.iter().map(|old| (&old.name, *old)).collect();
+    let wanted: HashSet<&WatcherName> = new.iter().map(|wanted| &wanted.name).collect();
+    let gone = built.iter().filter(|old| !wanted.contains(&old.name));
+    let removals: Vec<Change> = gone.map(|old| Change::Remove((*old).clone())).collect();
     let mut resizes = Vec::new();
     let mut rebuilds = Vec::new();
     for wanted in new {
-        match built.iter().find(|old| old.name == wanted.name) {
+        match by_name.get(&wanted.name) {
             None => rebuilds.push(Change::Add(wanted.clone())),
             Some(old) if same(old, wanted) => {}
             Some(old) if same(&resized(old, wanted), wanted) => {
@@ -73,11 +76,13 @@ pub fn sockets<'a>(
     new: &[SocketConfig],
 ) -> Vec<SocketChange> {
     let bound: Vec<&SocketConfig> = bound.into_iter().collect();
-    let gone = bound.iter().filter(|old| !new.iter().any(|wanted| wanted.name == old.name));
+    let by_name: HashMap<&str, &SocketConfig> = bound.iter().map(|old| (old.name.as_str(), *old)).collect();
+    let wanted: HashSet<&str> = new.iter().map(|wanted| wanted.name.as_str()).collect();
+    let gone = bound.iter().filter(|old| !wanted.contains(old.name.as_str()));
     let mut changes: Vec<SocketChange> = gone.map(|old| SocketChange::Remove(old.name.clone())).collect();
     let mut additions = Vec::new();
     for wanted in new {
-        match bound.iter().find(|old| old.name == wanted.name) {
+        match by_name.get(wanted.name.as_str()) {
             None => additions.push(SocketChange::Add(wanted.clone())),
             Some(old) if *old == wanted => {}
             Some(old) if old.adjusts_to(wanted) => changes.push(SocketChange::Adjust(wanted.clone())),
@@ -99,8 +104,10 @@ fn same(old: &WatcherConfig, new: &WatcherConfig) -> bool {
 
 fn settled(config: &WatcherConfig) -> WatcherConfig {
     let mut config = config.clone();
-    if let Some(env) = &mut config.env {
-        env.retain(|name, _| !VOLATILE.contains(&name.as_str()));
+    if let Some(env) = &mut config.env
+        && VOLATILE.iter().any(|name| env.contains_key(*name))
+    {
+        Arc::make_mut(env).retain(|name, _| !VOLATILE.contains(&name.as_str()));
     }
     config
 }
@@ -200,10 +207,10 @@ mod tests {
     fn prompts_do_not_count() {
         let mut old = watcher("a", "x", 1);
         let mut new = old.clone();
-        old.env = Some([("PS1".to_owned(), "1".to_owned())].into());
-        new.env = Some([("PS1".to_owned(), "2".to_owned())].into());
+        old.env = Some(Arc::new([("PS1".to_owned(), "1".to_owned())].into()));
+        new.env = Some(Arc::new([("PS1".to_owned(), "2".to_owned())].into()));
         assert_eq!(told(&[old.clone()], &[new.clone()]), Vec::<String>::new());
-        new.env = Some([("A".to_owned(), "2".to_owned())].into());
+        new.env = Some(Arc::new([("A".to_owned(), "2".to_owned())].into()));
         assert_eq!(told(&[old], &[new]), ["replace a"]);
     }
 

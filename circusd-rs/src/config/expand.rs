@@ -10,29 +10,85 @@ use std::collections::BTreeMap;
 /// Every key of circus' variables starts with this.
 const PREFIX: &str = "circus.";
 
+/// How long one value may become. A command line that the kernel takes is shorter.
+pub const MAX_EXPANDED: usize = 1024 * 1024;
+
 /// Replaces `$(circus.KEY)` and `((circus.KEY))`, in any case, by what `lookup` says about the
 /// lower-cased KEY (without `circus.`).
 #[must_use]
-pub fn variables(text: &str, lookup: impl Fn(&str) -> Option<String>) -> String {
+pub fn variables<T: AsRef<str>>(text: &str, lookup: impl Fn(&str) -> Option<T>) -> String {
     let mut expanded = String::with_capacity(text.len());
+    pieces(text, |piece| match piece {
+        Piece::Text(text) => expanded.push_str(text),
+        Piece::Reference { key, whole } => match lookup(key) {
+            Some(value) => expanded.push_str(value.as_ref()),
+            None => expanded.push_str(whole),
+        },
+    });
+    expanded
+}
+
+/// As [`variables`]; `None` when that is longer than `limit`.
+#[must_use]
+pub fn variables_within(text: &str, lookup: impl Fn(&str) -> Option<String>, limit: usize) -> Option<String> {
+    let mut expanded = Some(String::with_capacity(text.len().min(limit)));
+    pieces(text, |piece| {
+        let Some(so_far) = &mut expanded else { return };
+        match piece {
+            Piece::Text(text) => so_far.push_str(text),
+            Piece::Reference { key, whole } => match lookup(key) {
+                Some(value) => so_far.push_str(&value),
+                None => so_far.push_str(whole),
+            },
+        }
+        if so_far.len() > limit {
+            expanded = None;
+        }
+    });
+    expanded
+}
+
+/// How long [`variables`] makes a text, without making it.
+#[must_use]
+pub fn variables_len(text: &str, lookup: impl Fn(&str) -> Option<usize>) -> usize {
+    let mut length = 0_usize;
+    pieces(text, |piece| {
+        length = length.saturating_add(match piece {
+            Piece::Text(text) => text.len(),
+            Piece::Reference { key, whole } => lookup(key).unwrap_or(whole.len()),
+        });
+    });
+    length
+}
+
+enum Piece<'a> {
+    Text(&'a str),
+    /// `key` without `circus.`, lower-cased; `whole` as it stands.
+    Reference {
+        key: &'a str,
+        whole: &'a str,
+    },
+}
+
+fn pieces(text: &str, mut take: impl FnMut(Piece<'_>)) {
     let mut rest = text;
     while let Some((before, candidate)) = next_candidate(rest) {
-        expanded.push_str(before);
+        take(Piece::Text(before));
         let opening = candidate.get(..2).unwrap_or_default();
-        match reference(candidate, opening) {
+        let len = match reference(candidate, opening) {
             Some((key, len)) => {
                 let whole = candidate.get(..len).unwrap_or_default();
-                expanded.push_str(&lookup(&key).unwrap_or_else(|| whole.to_owned()));
-                rest = candidate.get(len..).unwrap_or_default();
+                take(Piece::Reference { key: &key, whole });
+                len
             }
             None => {
-                expanded.push_str(candidate.get(..1).unwrap_or_default());
-                rest = candidate.get(1..).unwrap_or_default();
+                take(Piece::Text(candidate.get(..1).unwrap_or_default()));
+                1
             }
-        }
+        };
+        rest = candidate.get(len..).unwrap_or_default();
     }
-    expanded.push_str(rest);
-    expanded
+    take(Piece::Text(rest));
 }
 
 /// The text before the next `$(` or `((`, and the text from there on.
@@ -72,19 +128,40 @@ pub fn environment(env: &BTreeMap<String, String>) -> BTreeMap<String, String> {
 #[must_use]
 pub fn dollars(text: &str, env: &BTreeMap<String, String>) -> String {
     let mut expanded = String::with_capacity(text.len());
+    parts(text, |part| match part {
+        Part::Text(text) => expanded.push_str(text),
+        Part::Name(name) => expanded.push_str(env.get(name).map_or("", String::as_str)),
+    });
+    expanded
+}
+
+/// How long [`dollars`] makes a text, without making it.
+#[must_use]
+pub fn dollars_len(text: &str, lookup: impl Fn(&str) -> Option<usize>) -> usize {
+    let mut length = 0_usize;
+    parts(text, |part| {
+        length = length.saturating_add(match part {
+            Part::Text(text) => text.len(),
+            Part::Name(name) => lookup(name).unwrap_or_default(),
+        });
+    });
+    length
+}
+
+enum Part<'a> {
+    Text(&'a str),
+    Name(&'a str),
+}
+
+fn parts<'a>(text: &'a str, mut take: impl FnMut(Part<'a>)) {
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('$') {
-        expanded.push_str(before);
-        let len = variable_len(after);
-        if len == 0 {
-            expanded.push('$');
-        }
-        let (name, tail) = after.split_at(len);
-        expanded.push_str(env.get(name).map_or("", String::as_str));
+        take(Part::Text(before));
+        let (name, tail) = after.split_at(variable_len(after));
+        take(if name.is_empty() { Part::Text("$") } else { Part::Name(name) });
         rest = tail;
     }
-    expanded.push_str(rest);
-    expanded
+    take(Part::Text(rest));
 }
 
 fn variable_len(text: &str) -> usize {
@@ -120,6 +197,18 @@ mod tests {
         check("(((circus.env.home)))", "(/h)");
         check("$(circus.env.home", "$(circus.env.home");
         check("ä$(circus.env.home)ö", "ä/hö");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn the_length_is_known_before(text in "([$(){}A]|circus[.]env[.]a|circus[.]|[)]{2}|[(]{2}|é|[$]A){0,20}") {
+            let known = env(&[("A", "value")]);
+            let short = environment(&known);
+            let made = variables(&text, |key| short.get(key));
+            proptest::prop_assert_eq!(made.len(), variables_len(&text, |key| short.get(key).map(String::len)));
+            let made = dollars(&text, &known);
+            proptest::prop_assert_eq!(made.len(), dollars_len(&text, |name| known.get(name).map(String::len)));
+        }
     }
 
     #[test]

@@ -155,10 +155,10 @@ pub fn add(
         return Err(Refusal::Raised(format!("Cannot have {count} processes with a singleton  watcher")));
     }
     if config.copy_env {
-        let own = config.env.take().unwrap_or_default();
+        let own = config.env.take().map(Arc::unwrap_or_clone).unwrap_or_default();
         let mut env = inherited.environment.clone();
         env.extend(own);
-        config.env = Some(env);
+        config.env = Some(Arc::new(env));
     } else if config.copy_path {
         return Err(Refusal::Raised("copy_env and copy_path must have the same value".to_owned()));
     }

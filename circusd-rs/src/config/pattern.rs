@@ -3,6 +3,9 @@
 /// Whether `pattern` (`*`, `?`, `[set]`, `[!set]`) is for exactly this name; case matters.
 #[must_use]
 pub fn matches(pattern: &str, name: &str) -> bool {
+    if is_literal(pattern) {
+        return pattern == name;
+    }
     let pattern: Vec<char> = pattern.chars().collect();
     let mut reachable = vec![true];
     reachable.resize(name.chars().count() + 1, false);
@@ -29,6 +32,12 @@ pub fn matches(pattern: &str, name: &str) -> bool {
         rest = after;
     }
     reachable.last() == Some(&true)
+}
+
+/// Whether it can match one name only, itself.
+#[must_use]
+pub fn is_literal(pattern: &str) -> bool {
+    !pattern.contains(['*', '?', '['])
 }
 
 enum Element<'a> {

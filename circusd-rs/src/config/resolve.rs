@@ -10,12 +10,13 @@ mod profile;
 mod socket;
 mod watcher;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
 use circus_protocol::endpoint::Endpoint;
 use circus_protocol::ini::{Ini, Section, ValueError, parse_bool, parse_float, parse_int};
+use circus_protocol::name::WatcherName;
 use circus_protocol::service::{ServiceError, Services};
 
 use crate::config::expand::{self, variables};
@@ -67,13 +68,20 @@ pub fn resolve(
     inherited: &Arc<Inherited>,
     python: &dyn Python,
 ) -> Result<Resolved, Vec<String>> {
-    ini.settle();
-    let global = expand::environment(&Environments::new(&ini, inherited).global());
-    let services = services(&ini, &global, &inherited.working_dir);
+    ini.settle().map_err(|error| vec![error.to_string()])?;
+    let services = {
+        let environments = Environments::new(&ini, inherited).map_err(told)?;
+        let global = expand::environment(environments.global());
+        for section in &ini.sections {
+            environments.charge(section, &global).map_err(told)?;
+        }
+        services(&ini, &global, &inherited.working_dir)
+    };
     if let Ok(services) = &services {
         profile::lay_under(&mut ini, services);
     }
-    let environments = Environments::new(&ini, inherited);
+    let environments = Environments::new(&ini, inherited).map_err(told)?;
+    let global = expand::environment(environments.global());
     let mut errors: Vec<String> = Vec::new();
     let mut warnings = Vec::new();
 
@@ -86,6 +94,9 @@ pub fn resolve(
     let mut sockets = Vec::new();
     let mut built = Vec::new();
     for section in ini.sections.iter().filter(|section| !section.entries.is_empty()) {
+        if environments.exhausted() {
+            break;
+        }
         if let Some(title) = section.name.strip_prefix("watcher:") {
             built.push(watcher::build(section, title, &environments, inherited, python));
         } else if section.name.starts_with("plugin:") {
@@ -118,6 +129,10 @@ pub fn resolve(
     }
 }
 
+fn told(faults: Vec<ValueError>) -> Vec<String> {
+    faults.iter().map(ValueError::to_string).collect()
+}
+
 /// The watchers by name as configured, case sensitive: circus' order.
 fn gathered(
     built: Vec<Result<Built, Vec<ValueError>>>,
@@ -146,25 +161,26 @@ fn services(
     working_dir: &str,
 ) -> Result<Services, Vec<ServiceError>> {
     let mut ini = ini.clone();
-    ini.rewrite(|_, entry| Some(variables(&entry.value, |key| global.get(key).cloned())));
+    ini.rewrite(|_, entry| Some(variables(&entry.value, |key| global.get(key))));
     Services::from_ini(&ini, Path::new(working_dir))
 }
 
 /// Names that differ only in case are one watcher to every client; stock starts both and can reach
 /// the last only.
 fn last_of_each_name(watchers: Vec<WatcherConfig>, warnings: &mut Vec<String>) -> Vec<WatcherConfig> {
-    let mut kept: Vec<WatcherConfig> = Vec::with_capacity(watchers.len());
+    let mut last: HashMap<WatcherName, usize> = HashMap::new();
+    let mut kept: Vec<Option<WatcherConfig>> = Vec::with_capacity(watchers.len());
     for watcher in watchers {
-        if let Some(at) = kept.iter().position(|earlier| earlier.name == watcher.name) {
-            let earlier = kept.remove(at);
+        let earlier = last.insert(watcher.name.clone(), kept.len());
+        if let Some(earlier) = earlier.and_then(|at| kept.get_mut(at)).and_then(Option::take) {
             warnings.push(format!(
                 "Failed to create watcher '{}': '{}' is the same name to every command; only the latter is used",
                 earlier.name, watcher.name
             ));
         }
-        kept.push(watcher);
+        kept.push(Some(watcher));
     }
-    kept
+    kept.into_iter().flatten().collect()
 }
 
 /// Reads one section whose values have types, collecting what is wrong.
@@ -215,7 +231,7 @@ impl Reader<'_> {
     }
 
     fn text(&self, key: &str) -> Option<String> {
-        self.section.text(key).map(|value| variables(value, |key| self.known.get(key).cloned()))
+        self.section.text(key).map(|value| variables(value, |key| self.known.get(key)))
     }
 
     fn typed<T>(&mut self, key: &str, read: impl Fn(&str) -> Option<T>, reason: &str) -> Option<T> {
@@ -273,3 +289,6 @@ fn positive(text: &str) -> Option<f64> {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod sizes;

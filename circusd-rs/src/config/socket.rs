@@ -137,7 +137,7 @@ pub fn named_by(watcher: &WatcherConfig) -> BTreeSet<String> {
     let look = |text: &str| {
         let _same = variables(text, |key| {
             named.borrow_mut().extend(key.strip_prefix(REFERENCE).map(str::to_owned));
-            None
+            None::<&str>
         });
     };
     look(&watcher.cmd);

@@ -69,7 +69,7 @@ impl Source {
         let known = environment(&self.inherited.environment);
         let words = |key: &str| -> Vec<String> {
             let text = circus.text(key).unwrap_or_default();
-            let text = variables(text, |key| known.get(key).cloned());
+            let text = variables(text, |key| known.get(key));
             text.split_whitespace().map(str::to_owned).collect()
         };
         let files = words("include").into_iter();

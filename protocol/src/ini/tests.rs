@@ -10,7 +10,7 @@ fn parse(text: &str) -> Ini {
 /// `section key=value key=value` per section, as one line each.
 fn dump(text: &str) -> String {
     let mut ini = parse(text);
-    ini.settle();
+    ini.settle().unwrap();
     let section = |s: &Section| {
         let entries: Vec<_> = s.entries.iter().map(|e| format!("{:?}={:?}", e.key, e.value)).collect();
         format!("{:?} {}", s.name, entries.join(" "))
@@ -95,7 +95,7 @@ fn the_first_file_wins() {
     let mut ini = parse("[a]\nx=1\n");
     let later = Ini::parse("[a]\nx=2\n  more\ny=3\n[b]\nz=1\n[DEFAULT]\nd=1\n", "u.ini").expect("ini");
     ini.merge(later);
-    ini.settle();
+    ini.settle().unwrap();
     let a = ini.section("a").expect("a");
     assert_eq!(a.text("x"), Some("1"));
     assert_eq!(a.get("y").map(|e| e.place().to_string()), Some("u.ini:4".into()));

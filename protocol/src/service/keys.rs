@@ -124,11 +124,18 @@ pub(super) fn family(key: &str) -> Option<(&'static str, &str)> {
     (!rest.is_empty()).then_some((family, rest))
 }
 
+/// Nobody misspells a longer word, and comparing two takes the product of their lengths.
+const LONGEST: usize = 64;
+
 /// The known word that a person may have meant: at most a third of its letters differ.
 pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    if word.len() > LONGEST {
+        return None;
+    }
     let lower = word.to_lowercase();
     known
         .into_iter()
+        .filter(|candidate| candidate.len() <= LONGEST)
         .map(|candidate| (distance(&lower, candidate), candidate))
         .filter(|(distance, candidate)| *distance <= candidate.len().div_ceil(3))
         .min_by_key(|(distance, _)| *distance)

@@ -12,7 +12,7 @@ mod sort;
 use std::path::Path;
 
 use super::Services;
-use crate::ini::{Ini, Place};
+use crate::ini::{Ini, Place, TooMuchInherited};
 
 /// A fault in one of our sections. Shown as `file:line: [section] key: reason`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -27,6 +27,9 @@ pub enum ServiceError {
         /// What is wrong.
         reason: String,
     },
+    /// There is too much of `[DEFAULT]`.
+    #[error(transparent)]
+    Inherited(TooMuchInherited),
     /// A key that no section of this kind has.
     #[error("{place}: [{section}] {key}: unknown key{}", suggestion(.nearest.as_deref()))]
     UnknownKey {
@@ -71,7 +74,8 @@ impl ServiceError {
             Self::Title { place, .. }
             | Self::UnknownKey { place, .. }
             | Self::Missing { place, .. }
-            | Self::Value { place, .. } => place,
+            | Self::Value { place, .. }
+            | Self::Inherited(TooMuchInherited { place, .. }) => place,
         }
     }
 }
@@ -88,7 +92,7 @@ impl Services {
     /// Every fault of every section.
     pub fn from_ini(ini: &Ini, base: &Path) -> Result<Self, Vec<ServiceError>> {
         let mut settled = ini.clone();
-        settled.settle();
+        settled.settle().map_err(|error| vec![ServiceError::Inherited(error)])?;
         inherit::add_shipped(&mut settled);
         let mut errors = Vec::new();
         let sorted = sort::sort(&settled, &mut errors);

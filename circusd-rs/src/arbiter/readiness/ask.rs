@@ -101,7 +101,12 @@ pub(in crate::arbiter) fn call(
         watcher: config.name.original().to_owned(),
         questions,
         limit: seconds(probe.attempt_timeout),
-        env: config.env.iter().flatten().map(|(name, value)| (name.clone(), value.clone())).collect(),
+        env: config
+            .env
+            .iter()
+            .flat_map(|env| env.iter())
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect(),
         working_dir: config.working_dir.clone(),
         uid: config.uid.as_ref().map(ToString::to_string),
         gid: config.gid.as_ref().map(ToString::to_string),

@@ -1,6 +1,7 @@
 //! The rows of the option table, and nothing else; [`super`] says what they mean.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use circus_protocol::ini::{parse_float, parse_int};
@@ -345,7 +346,7 @@ fn store_env(config: &mut WatcherConfig, value: &Value) -> Result<(), String> {
         let Value::String(text) = value else { return Err(format!("'{key}' isn't a string")) };
         env.insert(key.clone(), text.clone());
     }
-    config.env = Some(env);
+    config.env = Some(Arc::new(env));
     Ok(())
 }
 

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::Python;
 use super::environment::Environments;
 use super::watcher::{self, Built};
-use crate::config::expand::{environment, variables};
+use crate::config::expand::variables;
 use crate::config::plugin::{self, Class, SEPARATOR};
 use crate::config::{Global, Inherited, WatcherConfig};
 
@@ -34,11 +34,12 @@ pub(super) fn build(
     python: &dyn Python,
 ) -> Result<Built, Vec<ValueError>> {
     let name = section.name.as_str();
-    let known = environment(&environments.of_watcher(name, true).named);
+    let env = environments.of_watcher(section, name, true)?;
+    environments.charge(section, &env.known)?;
     let mut options: BTreeMap<String, String> = section
         .entries
         .iter()
-        .map(|entry| (entry.key.clone(), variables(&entry.value, |key| known.get(key).cloned())))
+        .map(|entry| (entry.key.clone(), variables(&entry.value, |key| env.known.get(key))))
         .collect();
     options.insert("name".to_owned(), name.to_owned());
     let mut errors = Vec::new();

@@ -3,7 +3,7 @@
 //! As with watchers: a boolean that is none is an error of the whole file, another bad value costs
 //! the socket only, with a warning, because stock runs on without it, too.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use circus_protocol::ini::{Section, parse_bool, parse_int};
 
@@ -106,7 +106,7 @@ impl Builder<'_> {
     }
 
     fn text(&self, key: &str) -> Option<String> {
-        self.section.text(key).map(|value| variables(value, |key| self.known.get(key).cloned()))
+        self.section.text(key).map(|value| variables(value, |key| self.known.get(key)))
     }
 
     fn fault(&self, key: &str, reason: &str) -> String {
@@ -195,12 +195,13 @@ pub(super) fn in_order(sockets: Vec<SocketConfig>, warnings: &mut Vec<String>) -
 
 /// What a watcher expects of sockets and will not get.
 pub(super) fn check(config: &Config) -> Vec<String> {
-    config.watchers.iter().flat_map(|watcher| check_watcher(watcher, &config.sockets)).collect()
+    let sockets: BTreeSet<&str> = config.sockets.iter().map(|socket| socket.name.as_str()).collect();
+    config.watchers.iter().flat_map(|watcher| check_watcher(watcher, &sockets)).collect()
 }
 
-fn check_watcher(watcher: &WatcherConfig, sockets: &[SocketConfig]) -> Vec<String> {
+fn check_watcher(watcher: &WatcherConfig, sockets: &BTreeSet<&str>) -> Vec<String> {
     let named = named_by(watcher);
-    let known = |name: &str| sockets.iter().any(|socket| socket.name == name);
+    let known = |name: &str| sockets.contains(name);
     let mut warnings: Vec<String> = named
         .iter()
         .filter(|name| !known(name))

@@ -6,7 +6,7 @@ use super::*;
 use crate::config::option::show;
 use crate::config::socket::{SocketAddress, SocketConfig, SocketKind};
 
-struct Venvs;
+pub(super) struct Venvs;
 
 impl Python for Venvs {
     fn site_packages(&self, virtualenv: &str, version: Option<&str>) -> Option<SitePackages> {
@@ -28,7 +28,7 @@ impl Python for Venvs {
     }
 }
 
-fn load(text: &str) -> Result<Resolved, Vec<String>> {
+pub(super) fn load(text: &str) -> Result<Resolved, Vec<String>> {
     let environment = [("HOME", "/home/app"), ("PATH", "/bin"), ("PORT", "7000")];
     let inherited = Inherited {
         environment: environment.map(|(k, v)| (k.to_owned(), v.to_owned())).into(),
@@ -42,7 +42,7 @@ fn watchers(text: &str) -> Vec<WatcherConfig> {
 }
 
 fn env(config: &WatcherConfig) -> Vec<String> {
-    config.env.iter().flatten().map(|(k, v)| format!("{k}={v}")).collect()
+    config.env.iter().flat_map(|env| env.iter()).map(|(k, v)| format!("{k}={v}")).collect()
 }
 
 #[test]
@@ -54,7 +54,7 @@ fn nothing_given_is_circus_defaults() {
     let expected = WatcherConfig {
         cmd: "sleep 1".to_owned(),
         args: json!(""),
-        env: Some(BTreeMap::new()),
+        env: Some(Arc::default()),
         from_file: true,
         ..expected
     };

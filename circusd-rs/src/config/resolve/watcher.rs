@@ -5,13 +5,16 @@
 //! a watcher, unknown keys included.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
 
 use circus_protocol::ini::{Entry, Section, ValueError, parse_int};
 use circus_protocol::name::WatcherName;
 use serde_json::Value;
 
-use super::{Python, environment::Environments};
-use crate::config::expand::{environment, variables};
+use super::Python;
+use super::environment::{Environments, WatcherEnv};
+use crate::config::expand::variables;
 use crate::config::option::{self, family};
 use crate::config::{Inherited, StreamConfig, WatcherConfig};
 
@@ -29,7 +32,7 @@ pub(super) struct Built {
 /// What the builder of one watcher works with.
 struct Builder<'a> {
     section: &'a Section,
-    known: BTreeMap<String, String>,
+    env: Rc<WatcherEnv>,
     config: WatcherConfig,
     errors: Vec<ValueError>,
     /// Why this watcher is to be left out.
@@ -68,10 +71,11 @@ pub(super) fn build_from(
     python: &dyn Python,
 ) -> Result<Built, Vec<ValueError>> {
     let copy_env = section.bool("copy_env").ok().flatten().unwrap_or(base.copy_env);
-    let env = environments.of_watcher(base.name.original(), copy_env);
+    let env = environments.of_watcher(section, base.name.original(), copy_env)?;
+    environments.charge(section, &env.known)?;
     let mut builder = Builder {
         section,
-        known: environment(&env.named),
+        env: Rc::clone(&env),
         config: base,
         errors: Vec::new(),
         dropped: Vec::new(),
@@ -84,13 +88,13 @@ pub(super) fn build_from(
     for entry in section.entries.iter().filter(|entry| !left_out.contains(&entry.key.as_str())) {
         builder.entry(entry);
     }
-    builder.config.env = Some(env.children);
+    builder.config.env = Some(Arc::clone(&env.children));
     builder.finish(python)
 }
 
 impl Builder<'_> {
     fn entry(&mut self, entry: &Entry) {
-        let value = variables(&entry.value, |key| self.known.get(key).cloned());
+        let value = variables(&entry.value, |key| self.env.known.get(key));
         match entry.key.as_str() {
             // Taken care of by the caller; the rest is circus' own and without effect.
             "name" | "env" => {}
@@ -238,7 +242,7 @@ impl Builder<'_> {
         let Some(packages) = python.site_packages(&virtualenv, self.virtualenv_version.as_deref()) else {
             return self.dropped.push(format!("{virtualenv}/lib/python*/site-packages does not exist"));
         };
-        let env = self.config.env.get_or_insert_default();
+        let env = Arc::make_mut(self.config.env.get_or_insert_default());
         if packages.has_bin {
             let path = env.get("PATH").cloned().unwrap_or_default();
             env.insert("PATH".to_owned(), format!("{virtualenv}/bin:{path}"));

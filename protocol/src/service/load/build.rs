@@ -2,7 +2,7 @@
 //! fault of a section is found in one pass.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::super::keys::Kind;
@@ -12,7 +12,7 @@ use super::super::{
     ConfigFile, DEFAULT_KEEP_SECONDS, DEFAULT_MODE, DerivedValue, ListVariable, Membership, PathText,
     ResetRule, RuleKind, Service, Services, check_root, shipped, template,
 };
-use super::sort::{Part, Sorted};
+use super::sort::{Part, Sorted, same_name};
 use super::{ServiceError, names};
 use crate::ini::{Entry, Place};
 
@@ -41,8 +41,7 @@ pub(super) fn build(sorted: &Sorted<'_>, base: &Path, errors: &mut Vec<ServiceEr
         global(Kind::Value).filter_map(|part| names::value(part, &part.service, &known, &found)).collect();
     let mut services: Vec<Service> = Vec::new();
     for part in &sorted.parts {
-        let known_service =
-            services.iter().any(|service| service.name.to_lowercase() == part.service.to_lowercase());
+        let known_service = services.iter().any(|service| same_name(&service.name, &part.service));
         if !matches!(part.kind, Kind::List | Kind::Value) && !known_service {
             let mut builder = Builder {
                 base,
@@ -99,7 +98,7 @@ pub(super) fn fault(
 
 impl Builder<'_> {
     fn service(&mut self, name: &str, sorted: &Sorted<'_>) -> Service {
-        let same = |part: &&Part<'_>| part.service.to_lowercase() == name.to_lowercase();
+        let same = |part: &&Part<'_>| same_name(&part.service, name);
         let own = of_kind(sorted, Kind::Service).find(same);
         let home = own.and_then(|part| self.home(part)).or_else(|| self.missing_home(name, sorted));
         self.own_names(name, sorted, home.is_some());
@@ -113,7 +112,7 @@ impl Builder<'_> {
         home: Option<PathText>,
         sorted: &Sorted<'_>,
     ) -> Service {
-        let same = |part: &&Part<'_>| part.service.to_lowercase() == name.to_lowercase();
+        let same = |part: &&Part<'_>| same_name(&part.service, name);
         let configs: Vec<ConfigFile> = of_kind(sorted, Kind::Config)
             .filter(same)
             .filter_map(|part| self.config(part, home.as_ref()))
@@ -307,10 +306,10 @@ impl Builder<'_> {
     }
 
     fn same_targets(&self, service: &Service) {
-        for (index, config) in service.configs.iter().enumerate() {
-            let earlier =
-                service.configs.iter().take(index).find(|other| other.target.text == config.target.text);
-            if let Some(earlier) = earlier {
+        let mut targets: BTreeMap<&str, &ConfigFile> = BTreeMap::new();
+        for config in &service.configs {
+            let earlier = *targets.entry(&config.target.text).or_insert(config);
+            if !std::ptr::eq(earlier, config) {
                 self.errors.borrow_mut().push(ServiceError::Value {
                     place: config.target.place.clone(),
                     section: format!("config:{}:{}", service.name, config.label),

@@ -7,15 +7,14 @@ use super::super::{ExitMeaning, LogFile, PathText, WatcherDefault};
 use super::ServiceError;
 use super::build::{Builder, fault, of_kind};
 use super::names;
-use super::sort::{Part, Sorted};
+use super::sort::{Part, Sorted, same_name};
 
 impl Builder<'_> {
     /// Reads the lists and values of one service, and makes their names known.
     pub(super) fn own_names(&mut self, service: &str, sorted: &Sorted<'_>, home: bool) {
         let own = |kind| {
-            of_kind(sorted, kind).filter(move |part| {
-                !part.label.is_empty() && part.service.to_lowercase() == service.to_lowercase()
-            })
+            of_kind(sorted, kind)
+                .filter(move |part| !part.label.is_empty() && same_name(&part.service, service))
         };
         self.own_lists =
             own(Kind::List).filter_map(|part| names::list(part, &part.label, self.errors)).collect();
@@ -44,8 +43,8 @@ impl Builder<'_> {
     /// for each of its paths.
     pub(super) fn missing_home(&self, service: &str, sorted: &Sorted<'_>) -> Option<PathText> {
         let part = of_kind(sorted, Kind::Service)
-            .find(|part| part.service.to_lowercase() == service.to_lowercase() && part.uses_profile)?;
-        let same = |other: &&Part<'_>| other.service.to_lowercase() == service.to_lowercase();
+            .find(|part| same_name(&part.service, service) && part.uses_profile)?;
+        let same = |other: &&Part<'_>| same_name(&other.service, service);
         let wants = |part: &Part<'_>| part.entries.iter().any(|(_, entry)| entry.value.contains("${home}"));
         if !sorted.parts.iter().filter(same).any(wants) {
             return None;

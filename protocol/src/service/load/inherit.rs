@@ -10,11 +10,17 @@
 use super::super::keys::{Kind, family, nearest};
 use super::super::shipped;
 use super::ServiceError;
-use super::sort::{Part, dotted};
+use super::sort::{Part, dotted, same_name};
 use crate::ini::{Entry, Ini};
 
 /// How deep a profile may use another.
 const MAX_PROFILES: usize = 8;
+
+/// How many keys all services together may have from profiles. A profile has a few dozen.
+pub(crate) const MAX_HANDED_DOWN: usize = 20_000;
+
+/// How many keys one profile may have.
+pub(crate) const MAX_PROFILE: usize = 500;
 
 /// Adds the shipped profiles that the sections use, directly or through others.
 pub(super) fn add_shipped(ini: &mut Ini) {
@@ -41,24 +47,11 @@ pub(super) fn add_shipped(ini: &mut Ini) {
 
 /// Lays the profiles' keys under those of the services that use them.
 pub(super) fn inherit<'a>(parts: &mut Vec<Part<'a>>, profiles: &[Part<'a>], errors: &mut Vec<ServiceError>) {
-    let users: Vec<(String, Keys<'a>)> = parts
-        .iter()
-        .filter(|part| part.kind == Kind::Service)
-        .map(|part| {
-            let own = part.entries.iter().filter(|(key, _)| dotted(key).is_some()).copied();
-            let inherited = profile_keys(part, profiles, errors);
-            (part.service.clone(), Keys { own: own.collect(), inherited })
-        })
-        .collect();
+    let Some(users) = users(parts, profiles, errors) else { return parts.clear() };
     for part in parts.iter_mut().filter(|part| part.kind == Kind::Service) {
         part.uses_profile = part.entries.iter().any(|(key, _)| *key == "use");
         part.entries.retain(|(key, _)| dotted(key).is_none());
     }
-    // A profile that nobody uses may still use another, which must exist.
-    for profile in profiles {
-        profile_keys(profile, profiles, errors);
-    }
-    errors.dedup();
     for (service, keys) in users {
         for (key, entry) in &keys.own {
             if let Some((kind, label, last)) = dotted(key) {
@@ -86,6 +79,35 @@ pub(super) fn inherit<'a>(parts: &mut Vec<Part<'a>>, profiles: &[Part<'a>], erro
         }
     }
     drop_emptied(parts);
+}
+
+/// What each service brings along; `None` when that is too much.
+fn users<'a>(
+    parts: &[Part<'a>],
+    profiles: &[Part<'a>],
+    errors: &mut Vec<ServiceError>,
+) -> Option<Vec<(String, Keys<'a>)>> {
+    let mut users = Vec::new();
+    let mut left = MAX_HANDED_DOWN;
+    // A profile that nobody uses may still use another, which must exist.
+    for part in parts.iter().filter(|part| part.kind == Kind::Service).chain(profiles) {
+        let own: Vec<_> = part.entries.iter().filter(|(key, _)| dotted(key).is_some()).copied().collect();
+        let inherited = profile_keys(part, profiles, errors);
+        let is_service = part.kind == Kind::Service;
+        let brings = inherited.len() + if is_service { own.len() } else { 0 };
+        let Some(rest) = left.checked_sub(brings) else {
+            let reason = format!("all profiles and services together bring more than {MAX_HANDED_DOWN} keys");
+            let (place, section) = (part.place.clone(), part.title.clone());
+            errors.push(ServiceError::Title { place, section, reason });
+            return None;
+        };
+        left = rest;
+        if is_service {
+            users.push((part.service.clone(), Keys { own, inherited }));
+        }
+    }
+    errors.dedup();
+    Some(users)
 }
 
 /// An empty value takes back what a profile says: the key counts as not written, and a probe, a file
@@ -182,9 +204,8 @@ fn value_error(part: &Part<'_>, entry: &Entry, reason: String) -> ServiceError {
 
 /// Adds a profile's key to the section it is for, unless that has its own.
 fn add<'a>(parts: &mut Vec<Part<'a>>, kind: Kind, service: &str, label: &str, key: (&'a str, &'a Entry)) {
-    let same = |part: &&mut Part<'a>| {
-        part.kind == kind && part.service.to_lowercase() == service.to_lowercase() && part.label == label
-    };
+    let same =
+        |part: &&mut Part<'a>| part.kind == kind && part.label == label && same_name(&part.service, service);
     match parts.iter_mut().find(same) {
         Some(part) => {
             if !part.entries.iter().any(|(mine, _)| *mine == key.0) {

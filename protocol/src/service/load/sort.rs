@@ -2,8 +2,11 @@
 
 use super::super::keys::{FAMILIES, Kind, family, nearest, probably_meant};
 use super::ServiceError;
-use super::inherit::inherit;
+use super::inherit::{MAX_PROFILE, inherit};
 use crate::ini::{Entry, Ini, Place, Section};
+
+/// How many sections of ours a configuration may have. A node has a few dozen.
+pub(crate) const MAX_SECTIONS: usize = 1000;
 
 /// One section of ours: `[config:neo4j:server]` has the kind, `neo4j`, and `server`.
 pub(super) struct Part<'a> {
@@ -38,7 +41,17 @@ pub(super) fn sort<'a>(ini: &'a Ini, errors: &mut Vec<ServiceError>) -> Sorted<'
             }
             continue;
         };
+        if sorted.parts.len() + profiles.len() == MAX_SECTIONS {
+            let reason = format!("there are more than {MAX_SECTIONS} sections about services");
+            let (place, section) = (section.place(), section.name.clone());
+            errors.push(ServiceError::Title { place, section, reason });
+            return Sorted { parts: Vec::new(), warnings: sorted.warnings };
+        }
         match part(kind, rest, section, errors) {
+            Some(part) if kind == Kind::Profile && part.entries.len() > MAX_PROFILE => {
+                let reason = format!("a profile has no more than {MAX_PROFILE} keys");
+                errors.push(ServiceError::Title { place: part.place, section: part.title, reason });
+            }
             Some(part) if kind == Kind::Profile => profiles.push(part),
             Some(part) => sorted.parts.push(part),
             None => {}
@@ -46,6 +59,11 @@ pub(super) fn sort<'a>(ini: &'a Ini, errors: &mut Vec<ServiceError>) -> Sorted<'
     }
     inherit(&mut sorted.parts, &profiles, errors);
     sorted
+}
+
+/// Names are those of watchers, for which case does not matter.
+pub(super) fn same_name(one: &str, two: &str) -> bool {
+    one.chars().flat_map(char::to_lowercase).eq(two.chars().flat_map(char::to_lowercase))
 }
 
 /// Checks a title and its keys.

@@ -26,10 +26,11 @@ pub fn check(data: &[u8]) {
         value(&entry.value);
     }
     let mut settled = ini.clone();
-    settled.settle();
-    let mut again = settled.clone();
-    again.settle();
-    assert_eq!(again, settled, "settled once and for all");
+    if settled.settle().is_ok() {
+        let mut again = settled.clone();
+        again.settle().expect("nothing is left to inherit");
+        assert_eq!(again, settled, "settled once and for all");
+    }
     if let Ok(read) = Services::from_ini(&ini, Path::new("/etc/circus")) {
         services(&read);
     }
@@ -49,7 +50,7 @@ fn value(text: &str) {
         assert_eq!(endpoint.to_string().parse(), Ok(endpoint));
     }
     let _ = parse_bool(text);
-    assert_eq!(expand::variables(text, |_| None), text);
+    assert_eq!(expand::variables(text, |_| None::<&str>), text);
     assert!(text.contains('$') || expand::dollars(text, &BTreeMap::new()) == text);
 }
 
