@@ -17,6 +17,7 @@ pub mod session;
 pub mod store;
 
 mod change;
+mod whole;
 
 use std::path::PathBuf;
 use std::time::Duration;

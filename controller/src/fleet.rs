@@ -9,6 +9,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
+use circus_protocol::service::Services;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -102,6 +103,12 @@ impl Fleet {
             (_, _) => None,
         };
         plan
+    }
+
+    /// What `--services FILE` says, for nodes that have no services of their own.
+    #[must_use]
+    pub fn services(&self) -> Option<&Services> {
+        self.services.as_ref().map(|file| &file.services)
     }
 
     /// Removes what abandoned operations may have left on stock nodes, then ends all connections.

@@ -119,7 +119,7 @@ pub struct NodeOutcome {
     /// The answer, or `null` when there is none:
     /// - `status`, `start`, `stop`, `restart`, `reload`: `{"watchers": {NAME: STATE}}`, the states
     ///   afterwards, in the node's order;
-    /// - `configure`: `{"files": [{"service", "label", "path", "changed", "diff"?}]}`;
+    /// - `configure`: `{"files": [{"service", "label", "path", "changed", "diff"?}], "restart_needed"?}`;
     /// - `reset`: `{"services": {NAME: {"deleted", "truncated", "kept", "bytes", "undo_until"}}}`, where
     ///   `deleted` and `truncated` hold `{"path", "bytes", "entries", "modified"}`, `kept` holds
     ///   `{"path", "reason"}`; from a stock node a list may be cut short, then `deleted_count` and so

@@ -46,6 +46,7 @@ pub use reset::{PLACE_ASIDE, ResetTask, Verdict, plan_reset};
 pub use root::{RootRefusal, check_root};
 pub use variables::{BUILT_IN, ListVariable, Select, Variables};
 
+use crate::command::ResetKind;
 use crate::ini::Place;
 use glob::Glob;
 
@@ -368,7 +369,28 @@ impl Services {
     }
 }
 
+impl Service {
+    /// What is reset only when all instances in the cluster are stopped.
+    #[must_use]
+    pub fn cluster_resets(&self) -> Vec<RuleKind> {
+        let is_whole = |kind: &RuleKind| {
+            self.resets.iter().any(|rule| rule.scope == Scope::Cluster && rule.kind == *kind)
+        };
+        [RuleKind::Data, RuleKind::Log].into_iter().filter(is_whole).collect()
+    }
+}
+
 impl RuleKind {
+    /// Whether a reset of that kind does what rules of this kind say.
+    #[must_use]
+    pub fn is_part_of(self, kind: ResetKind) -> bool {
+        match kind {
+            ResetKind::All => true,
+            ResetKind::Data => self == Self::Data,
+            ResetKind::Log => self == Self::Log,
+        }
+    }
+
     /// As the section titles spell it.
     #[must_use]
     pub fn word(self) -> &'static str {

@@ -4,6 +4,7 @@ use circus_protocol::command::{Command, StatsQuery};
 use circus_protocol::json::{float, python_repr};
 use circus_protocol::number::{Pid, Wid};
 use circus_protocol::reply::{Refusal, Reply};
+use circus_protocol::service::RuleKind;
 use serde_json::{Map, Value, json};
 
 use crate::arbiter::command::ok;
@@ -170,14 +171,17 @@ impl Arbiter {
     }
 
     fn hello(&self) -> Reply {
-        let service = |watcher: &Watcher| {
-            let key = watcher.config.name.key();
-            let mut services = self.services.services.iter();
-            services.find(|service| service.name.to_lowercase() == key).map(|service| service.name.clone())
+        let about = |watcher: &Watcher| {
+            let Some(service) = self.services.get(watcher.config.name.original()) else {
+                return json!({"service": null});
+            };
+            // Who resets only some nodes of a cluster must know which kinds that would break.
+            let whole: Vec<&str> = service.cluster_resets().into_iter().map(RuleKind::word).collect();
+            json!({"service": service.name, "cluster_resets": whole})
         };
         let watchers: Map<String, Value> = self
             .present()
-            .map(|watcher| (watcher.config.name.original().to_owned(), json!({"service": service(watcher)})))
+            .map(|watcher| (watcher.config.name.original().to_owned(), about(watcher)))
             .collect();
         ok(json!({
             "name": env!("CARGO_PKG_NAME"),

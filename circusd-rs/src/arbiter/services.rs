@@ -75,6 +75,7 @@ impl Arbiter {
             membership,
             wanted,
             templates: command.templates.clone(),
+            since: running.iter().filter_map(|name| self.oldest(name)).collect(),
             running,
             dry_run: command.dry_run,
         };
@@ -246,6 +247,12 @@ impl Arbiter {
     /// Whether the service's watcher has, or may at any moment have, a process.
     fn runs(&self, name: &str) -> bool {
         self.get(name).is_ok_and(|watcher| !watcher.is_stopped() || watcher.wanted == Wanted::Up)
+    }
+
+    /// When the oldest process of a service was started.
+    fn oldest(&self, name: &str) -> Option<(String, f64)> {
+        let started = self.get(name).ok()?.processes.values().map(|process| process.started);
+        Some((name.to_owned(), started.reduce(f64::min)?))
     }
 
     /// Keeps the watchers of these services from starting.

@@ -99,7 +99,8 @@ fn lines(problems: &[Problem]) -> String {
 pub fn configure(job: &ConfigureJob) -> Result<ConfigureOutcome, ConfigureError> {
     let mut targets = plan(job).map_err(ConfigureError)?;
     let refused: Vec<Problem> = targets.iter().filter_map(|target| refuse_running(job, target)).collect();
-    if !refused.is_empty() {
+    // A dry run says what would change and who would have to be stopped for it.
+    if !refused.is_empty() && !job.dry_run {
         return Err(ConfigureError(refused));
     }
     let outcome = outcome(job, &targets);
@@ -214,6 +215,11 @@ fn outcome(job: &ConfigureJob, targets: &[Target]) -> ConfigureOutcome {
         if changed && restarts && !outcome.restart.contains(&file.service) {
             outcome.restart.push(file.service.clone());
         }
+        let stale = changed && !restarts || started(job, &file.service).is_some_and(|at| target.is_newer(at));
+        let needed = stale && is_running(job, &file.service);
+        if needed && !outcome.restart_needed.contains(&file.service) {
+            outcome.restart_needed.push(file.service.clone());
+        }
         outcome.files.push(FileOutcome {
             service: file.service.clone(),
             label: file.label.clone(),
@@ -222,7 +228,13 @@ fn outcome(job: &ConfigureJob, targets: &[Target]) -> ConfigureOutcome {
             diff: job.dry_run.then(|| target.diff()),
         });
     }
+    outcome.restart_needed.retain(|service| !outcome.restart.contains(service));
     outcome
+}
+
+fn started(job: &ConfigureJob, service: &str) -> Option<f64> {
+    let named = job.since.iter().find(|(name, _)| name.to_lowercase() == service.to_lowercase());
+    named.map(|(_, at)| *at)
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use super::output::{can_ask, talk};
 use super::perform::{act, look, print};
 use super::progress::{self, Purpose};
 use super::session::{ACT_TIMEOUT, Session, Stop};
+use super::whole;
 use super::{ConfigureArgs, Global, ResetArgs};
 use crate::inventory::fold::counted;
 use crate::outcome::{ConfigureRequest, NodeState, Operation, Outcome, ResetRequest};
@@ -58,6 +59,9 @@ pub(super) async fn reset(session: &mut Session, global: &Global, args: &ResetAr
         undo: args.undo,
         keep: args.keep.map(|keep| keep.as_secs_f64()),
     };
+    if !args.dry_run {
+        whole::refuse_half(session, global, &request, &targets).await?;
+    }
     if !args.dry_run
         && !global.yes
         && let Confirmed::NothingToDo(exit) = confirm_reset(session, global, args, &request, &targets).await?

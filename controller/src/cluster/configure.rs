@@ -169,7 +169,7 @@ impl Configure {
         if let Some(verdict) = failure(result) {
             return verdict.into();
         }
-        let verdict = done(result);
+        let verdict = done(result, Some(json!(self.stale(result))));
         let mut queue = VecDeque::new();
         if !self.request.dry_run {
             for name in self.restarts(result) {
@@ -193,11 +193,24 @@ impl Configure {
 
     /// Running services with changed files, whose sections want a restart then.
     fn restarts(&self, result: &Map<String, Value>) -> Vec<String> {
+        self.changed_while_running(result, |rule| rule == WhileRunning::Restart)
+    }
+
+    /// Those whose sections leave the restart to the operator.
+    fn stale(&self, result: &Map<String, Value>) -> Vec<String> {
+        self.changed_while_running(result, |rule| rule != WhileRunning::Restart)
+    }
+
+    fn changed_while_running(
+        &self,
+        result: &Map<String, Value>,
+        is_meant: impl Fn(WhileRunning) -> bool,
+    ) -> Vec<String> {
         let mut names: Vec<String> = Vec::new();
         for file in result.get("files").and_then(Value::as_array).into_iter().flatten() {
             let name = file.get("service").and_then(Value::as_str).unwrap_or_default();
             let service = self.services.as_ref().and_then(|f| f.services.get(name));
-            let wanted = service.is_some_and(|s| s.configure_while_running == WhileRunning::Restart);
+            let wanted = service.is_some_and(|s| is_meant(s.configure_while_running));
             let changed = file.get("changed").and_then(Value::as_bool) == Some(true);
             // One that is stopped must stay so.
             let runs = file.get("running").and_then(Value::as_bool) == Some(true);
@@ -211,7 +224,7 @@ impl Configure {
     fn answered(&mut self, answer: Answer) -> Next {
         match (&mut self.stage, answer) {
             (Stage::Begun, _) => Verdict::bare(NodeState::Failed, "an answer without a question").into(),
-            (Stage::Native, Answer::Ok(reply)) => done(&reply).into(),
+            (Stage::Native, Answer::Ok(reply)) => done(&reply, None).into(),
             (Stage::Native, Answer::Error { errno, reason }) => {
                 refused_by_rs("configure", errno, &reason).into()
             }
@@ -310,8 +323,9 @@ pub(crate) fn failure(result: &Map<String, Value>) -> Option<Verdict> {
     Some(Verdict::bare(state, lines.join("; ")))
 }
 
-/// Done or unchanged, by the list of files.
-fn done(reply: &Map<String, Value>) -> Verdict {
+/// Done or unchanged, by the list of files. `needed` are the services that a stock node has to restart;
+/// ours say so themselves.
+fn done(reply: &Map<String, Value>, needed: Option<Value>) -> Verdict {
     let mut files = reply.get("files").cloned().unwrap_or_else(|| json!([]));
     let rows = || files.as_array().into_iter().flatten();
     let changed = rows().filter(|f| f.get("changed").and_then(Value::as_bool) == Some(true)).count();
@@ -322,7 +336,14 @@ fn done(reply: &Map<String, Value>) -> Verdict {
             file.shift_remove("running");
         }
     }
-    Verdict::with(state, reason, json!({ "files": files }))
+    let mut data = json!({ "files": files });
+    let stale = needed.or_else(|| reply.get("restart_needed").cloned());
+    if let (Some(stale), Some(data)) = (stale, data.as_object_mut())
+        && stale.as_array().is_some_and(|names| !names.is_empty())
+    {
+        data.insert("restart_needed".to_owned(), stale);
+    }
+    Verdict::with(state, reason, data)
 }
 
 /// What a plugin of one's own answered; all that is known is that it was done.

@@ -299,7 +299,13 @@ impl World {
 
     fn run(&mut self, operation: Operation, parallel: usize) -> Vec<NodeOutcome> {
         let members = self.cluster.nodes.iter().map(|n| n.spec.address.clone()).collect();
-        let plan = Plan { operation, timeout: TIMEOUT, members, services: Some(Arc::new(services())) };
+        self.run_plan(
+            Plan { operation, timeout: TIMEOUT, members, services: Some(Arc::new(services())) },
+            parallel,
+        )
+    }
+
+    fn run_plan(&mut self, plan: Plan, parallel: usize) -> Vec<NodeOutcome> {
         self.ended.clear();
         let effects = self.cluster.begin(self.now, plan, parallel, None);
         self.perform(effects);
@@ -534,6 +540,27 @@ fn a_stock_node_is_configured_by_a_one_shot_that_is_removed() {
         ]
     );
     assert_eq!(world.scripts[0].oneshots(), 0);
+}
+
+#[test]
+fn a_stock_node_is_configured_by_a_profile() {
+    let text = "[service:cassandra]\nuse = cassandra-4.1\nhome = /opt/c\nvalue.cluster_name = lab\n";
+    let ini = Ini::parse(text, "services.ini").unwrap();
+    let services = Services::from_ini(&ini, std::path::Path::new("/")).unwrap();
+    let file = ServicesFile { path: "services.ini".to_owned(), services, templates: [].into() };
+    let row = |label: &str, changed: bool| json!({"service": "cassandra", "label": label, "path": "/p", "changed": changed, "running": changed});
+    let result = json!({"success": true, "files": [row("rackdc", false), row("yaml", true)]});
+    let script = Script { shot: Shot { looks: 1, result: Some(result), plugin: false }, ..Script::default() };
+    let mut world = World::new(vec![script], false);
+    let plan = Plan {
+        operation: configure(false),
+        timeout: TIMEOUT,
+        members: vec!["127.0.0.1".to_owned()],
+        services: Some(Arc::new(file)),
+    };
+    let rows = world.run_plan(plan, 1);
+    assert_eq!((rows[0].state, rows[0].reason.as_str()), (NodeState::Done, ""));
+    assert_eq!(rows[0].data["restart_needed"], json!(["cassandra"]));
 }
 
 #[test]

@@ -14,15 +14,18 @@ pub(super) fn configure(outcome: &Outcome, detail: Detail, dry_run: bool) -> Str
     let changed_word = if dry_run { "would change" } else { "changed" };
     let text = differences(outcome, detail);
     let mut table = Table::default();
-    let mut rows = grouped(outcome.nodes.iter(), |node| (node.state, split(node), &node.reason));
-    rows.sort_by_key(|((state, _, _), _)| *state);
-    for ((state, (changed, unchanged), reason), nodes) in rows {
+    let mut rows = grouped(outcome.nodes.iter(), |node| (node.state, split(node), stale(node), &node.reason));
+    rows.sort_by_key(|((state, _, _, _), _)| *state);
+    for ((state, (changed, unchanged), stale, reason), nodes) in rows {
         let mut notes = Vec::new();
         if !changed.is_empty() {
             notes.push(format!("{changed_word}: {}", changed.join(", ")));
         }
         if !unchanged.is_empty() {
             notes.push(format!("unchanged: {}", unchanged.join(", ")));
+        }
+        if !stale.is_empty() {
+            notes.push(format!("restart needed: {}", stale.join(", ")));
         }
         if !reason.is_empty() {
             notes.push(reason.clone());
@@ -48,6 +51,12 @@ fn is_changed(file: &Value) -> bool {
 fn label(file: &Value) -> String {
     let field = |key| file.get(key).and_then(Value::as_str).unwrap_or("?");
     format!("{}:{}", field("service"), field("label"))
+}
+
+/// Services that run with other files than those that are there.
+fn stale(node: &NodeOutcome) -> Vec<String> {
+    let names = node.data.get("restart_needed").and_then(Value::as_array).into_iter().flatten();
+    names.filter_map(Value::as_str).map(plain).collect()
 }
 
 /// Labels of changed and of unchanged files.

@@ -90,7 +90,7 @@ fn stats_show_processes_and_children() {
 
 fn configured() -> Outcome {
     let files = |address: &str| {
-        json!({"files": [{"service": "neo4j", "label": "properties", "path": "/etc/neo4j.properties", "changed": true,
+        json!({"restart_needed": ["neo4j"], "files": [{"service": "neo4j", "label": "properties", "path": "/etc/neo4j.properties", "changed": true,
                 "diff": format!("-server=\n+server={address}\n")},
                {"service": "neo4j", "label": "server", "path": "/etc/s", "changed": false}]})
     };

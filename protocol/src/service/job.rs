@@ -22,6 +22,8 @@ pub struct ConfigureJob {
     pub templates: Vec<(String, String)>,
     /// Services that run now: their files change only if their sections allow it.
     pub running: Vec<String>,
+    /// Unix time at which the oldest process of each of them was started.
+    pub since: Vec<(String, f64)>,
     /// Only say what would change.
     pub dry_run: bool,
 }
@@ -33,6 +35,8 @@ pub struct ConfigureOutcome {
     pub files: Vec<FileOutcome>,
     /// Running services with changed files, whose section wants a restart then.
     pub restart: Vec<String>,
+    /// Services that run with other files than those that are there now, or, on a dry run, would.
+    pub restart_needed: Vec<String>,
 }
 
 /// One file of a `configure`.
@@ -129,7 +133,7 @@ pub struct KeptItem {
 }
 
 impl ConfigureOutcome {
-    /// The reply's keys: `success` and `files`.
+    /// The reply's keys: `success`, `files` and `restart_needed`.
     #[must_use]
     pub fn reply(&self) -> Map<String, Value> {
         let file = |file: &FileOutcome| {
@@ -147,6 +151,7 @@ impl ConfigureOutcome {
         let mut reply = Map::new();
         reply.insert("success".into(), json!(true));
         reply.insert("files".into(), self.files.iter().map(file).collect());
+        reply.insert("restart_needed".into(), json!(self.restart_needed));
         reply
     }
 }

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use super::render::{RenderError, choose, path, path_variables};
-use super::{Membership, ResetRule, RuleKind, Service, Services, Variables, check_root};
+use super::{Membership, ResetRule, Service, Services, Variables, check_root};
 use crate::command::ResetKind;
 
 /// The directory inside a root that holds what was moved aside; never data itself.
@@ -77,7 +77,8 @@ pub fn plan_reset(
     let mut errors = Vec::new();
     let mut tasks = Vec::new();
     for service in choose(services, wanted, &mut errors) {
-        let rules: Vec<&ResetRule> = service.resets.iter().filter(|rule| applies(rule, kind)).collect();
+        let rules: Vec<&ResetRule> =
+            service.resets.iter().filter(|rule| rule.kind.is_part_of(kind)).collect();
         if rules.is_empty() {
             continue;
         }
@@ -90,14 +91,6 @@ pub fn plan_reset(
         }
     }
     if errors.is_empty() { Ok(tasks) } else { Err(errors) }
-}
-
-fn applies(rule: &ResetRule, kind: ResetKind) -> bool {
-    match kind {
-        ResetKind::All => true,
-        ResetKind::Data => rule.kind == RuleKind::Data,
-        ResetKind::Log => rule.kind == RuleKind::Log,
-    }
 }
 
 fn variables(

@@ -358,8 +358,9 @@ fn a_root_needs_the_membership_only_if_it_says_so() {
 fn replies_have_the_promised_keys() {
     let file =
         FileOutcome { service: "s".into(), label: "l".into(), path: "/p".into(), changed: true, diff: None };
-    let outcome = ConfigureOutcome { files: vec![file], restart: Vec::new() };
-    let wanted = r#"{"success":true,"files":[{"service":"s","label":"l","path":"/p","changed":true}]}"#;
+    let outcome =
+        ConfigureOutcome { files: vec![file], restart: Vec::new(), restart_needed: vec!["s".into()] };
+    let wanted = r#"{"success":true,"files":[{"service":"s","label":"l","path":"/p","changed":true}],"restart_needed":["s"]}"#;
     assert_eq!(serde_json::Value::Object(outcome.reply()).to_string(), wanted);
     let item = ResetItem { path: "/p".into(), bytes: 5, entries: 2, modified: 1.5 };
     let kept = vec![KeptItem { path: "/k".into(), reason: "keep" }];

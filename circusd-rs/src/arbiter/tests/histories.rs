@@ -243,7 +243,7 @@ impl World {
             Effect::Deliver { job, .. } => Input::Delivered { job, result: Ok(()) },
             Effect::Configure { job, work } => {
                 let restart = if well { work.running } else { Vec::new() };
-                let outcome = Box::new(ConfigureOutcome { files: Vec::new(), restart });
+                let outcome = Box::new(ConfigureOutcome { restart, ..ConfigureOutcome::default() });
                 Input::Configured { job, result: if well { Ok(outcome) } else { Err(vec!["no".to_owned()]) } }
             }
             Effect::Reset { job, .. } => {

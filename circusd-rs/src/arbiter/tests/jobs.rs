@@ -69,7 +69,10 @@ fn configure_tells_the_host_who_runs_and_answers_with_files() {
         changed: true,
         diff: None,
     }];
-    write(&mut play, Ok(ConfigureOutcome { files, restart: vec!["db".to_owned()] }));
+    write(
+        &mut play,
+        Ok(ConfigureOutcome { files, restart: vec!["db".to_owned()], restart_needed: Vec::new() }),
+    );
     let trace = play.take();
     assert!(trace.starts_with(r#"reply 1: ok {"success":true,"files":[{"service":"db""#), "{trace}");
     assert!(trace.contains("db stop") && trace.contains("db start"), "{trace}");
@@ -181,7 +184,7 @@ fn jobs_that_write_go_one_after_the_other_and_those_that_look_past_them() {
     play.asked.push(first);
     write(&mut play, Err(vec!["no".to_owned()]));
     assert!(play.replies.contains_key(&2) && !play.replies.contains_key(&3));
-    write(&mut play, Ok(ConfigureOutcome { files: Vec::new(), restart: Vec::new() }));
+    write(&mut play, Ok(ConfigureOutcome::default()));
     assert!(play.replies.contains_key(&3));
     play.ask(Command::Start(named("db")));
     assert!(!play.take().contains("db start"), "the reset has begun");

@@ -9,7 +9,7 @@ use std::time::Duration;
 use circus_protocol::service::{Owner, RenderedFile};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat};
-use nix::sys::stat::{Mode, SFlag};
+use nix::sys::stat::{FileStat, Mode, SFlag};
 use nix::unistd::{AccessFlags, Gid, Group, Uid, User, faccessat};
 use similar::TextDiff;
 
@@ -38,6 +38,8 @@ pub(super) struct Target {
 
 pub(super) struct Old {
     pub(super) content: Vec<u8>,
+    /// Unix time of its last change.
+    modified: f64,
 }
 
 impl Target {
@@ -53,9 +55,10 @@ impl Target {
             None => Self::new(file, found),
             Some(stat) if walk::is(stat, SFlag::S_IFREG) => {
                 let (mode, uid, gid) = (stat.st_mode, stat.st_uid, stat.st_gid);
+                let modified = unix_time(stat);
                 let content = read(&found).map_err(|text| problem(&file, text))?;
                 Ok(Self {
-                    old: Some(Old { content }),
+                    old: Some(Old { content, modified }),
                     mode: Mode::from_bits_truncate(mode),
                     uid: Some(Uid::from_raw(uid)),
                     gid: Some(Gid::from_raw(gid)),
@@ -80,6 +83,11 @@ impl Target {
 
     pub(super) fn changed(&self) -> bool {
         self.old.as_ref().is_none_or(|old| old.content != self.file.content.as_bytes())
+    }
+
+    /// Whether what is there was put there after this moment.
+    pub(super) fn is_newer(&self, than: f64) -> bool {
+        self.old.as_ref().is_some_and(|old| old.modified > than)
     }
 
     /// For a dry run, which writes no copy to find out.
@@ -112,6 +120,11 @@ impl Target {
     pub(super) fn problem(&self, reason: String) -> Problem {
         problem(&self.file, reason)
     }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "seconds of this and the next centuries fit")]
+fn unix_time(stat: &FileStat) -> f64 {
+    stat.st_mtime as f64 + stat.st_mtime_nsec as f64 / 1e9
 }
 
 fn problem(file: &RenderedFile, reason: String) -> Problem {

@@ -39,6 +39,7 @@ fn world(sections: &str) -> World {
         wanted: None,
         templates: Vec::new(),
         running: Vec::new(),
+        since: Vec::new(),
         dry_run: false,
     };
     World { dir, job }
@@ -274,6 +275,35 @@ fn a_running_service_is_left_alone_unless_its_section_says_otherwise() {
             (other, _) => panic!("{policy}: {other:?}"),
         }
     }
+}
+
+#[test]
+fn who_runs_with_other_files_is_named() {
+    let mut world = world(&format!("[service:a]\nconfigure_while_running = allow\n{TWO}"));
+    world.write("templates/x", "old");
+    world.write("templates/y", "old");
+    world.job.running = vec!["a".into()];
+    // Started long before the files are there, and long after.
+    world.job.since = vec![("A".into(), 1000.0)];
+    assert_eq!(world.run().expect("written").restart_needed, ["a"], "changed while it runs");
+    assert_eq!(world.run().expect("unchanged").restart_needed, ["a"], "and not started since");
+    world.job.since = vec![("a".into(), 1e12)];
+    assert_eq!(world.run().expect("unchanged").restart_needed, Vec::<String>::new());
+    world.write("templates/x", "new");
+    world.job.dry_run = true;
+    for (policy, needed) in [("allow", 1), ("refuse", 1), ("restart", 0)] {
+        let services = Arc::make_mut(&mut world.job.services);
+        services.services[0].configure_while_running = match policy {
+            "allow" => WhileRunning::Allow,
+            "refuse" => WhileRunning::Refuse,
+            _ => WhileRunning::Restart,
+        };
+        let outcome = world.run().expect("a dry run only looks");
+        assert_eq!(outcome.restart_needed.len(), needed, "{policy}");
+        assert!(outcome.files[0].diff.as_ref().is_some_and(|diff| diff.contains("+new")), "{policy}");
+    }
+    world.job.running.clear();
+    assert_eq!(world.run().expect("stopped").restart_needed, Vec::<String>::new());
 }
 
 #[test]

@@ -167,7 +167,8 @@ def configure(payload):
     text = ("%s is running and %s would change; stop it first, "
             "or set configure_while_running in [service:%s]")
     frozen = [t.file for t in changed if t.file["policy"] == "refuse"]
-    if frozen:
+    # A dry run says what would change and who would have to be stopped for it.
+    if frozen and not payload["dry_run"]:
         raise Refused(*[text % (f["service"], f["path"], f["service"]) for f in frozen])
     if payload["dry_run"]:
         denied = [t for t in changed if not os.access(".", os.W_OK | os.X_OK, dir_fd=t.found.directory)]
