@@ -252,7 +252,7 @@ fn watchdog_kills_who_falls_silent() {
         "[circus]\n[watcher:alive]\n\
          cmd = bash -c 'while sleep 0.1; do printf \"$$;0\" > /dev/udp/127.0.0.1/{port}; done'\n\
          [watcher:mute two]\ncmd = sleep 1000\n[watcher:other]\ncmd = sleep 2000\n\
-         [plugin:dog]\nuse = circus.plugins.watchdog.WatchDog\nport = {port}\nloop_rate = 0.4\nmax_count = 3\n\
+         [plugin:dog]\nuse = circus.plugins.watchdog.WatchDog\nport = {port}\nloop_rate = 0.5\nmax_count = 6\n\
          watchers_regex = alive|mute\nwatchers_stop_signal = kill\n"
     );
     let daemon = Daemon::start(Flavor::Ours, &ini);

@@ -10,7 +10,8 @@ use circus_tests::wait::{PATIENCE, until};
 use circus_tests::wire::Wire;
 use serde_json::json;
 
-/// Every child writes once it finds the file `go`, so that nothing depends on how fast anybody reads.
+/// Who writes several lines that are counted waits until each has arrived, so that nothing depends on
+/// how fast anybody reads.
 const STREAMS: &str = "\
 [circus]
 check_delay = 0.5
@@ -34,7 +35,7 @@ stdout_stream.filename = {dir}/watched-format.out
 stdout_stream.time_format = [at]
 
 [watcher:sized]
-cmd = /bin/sh -c 'for i in 1 2 3 4 5 6; do printf \"%059d\\n\" $i; sleep 0.3; done; echo done >&2; exec sleep 1000'
+cmd = /bin/sh -c 'for i in 1 2 3 4 5 6; do printf \"%059d\\n\" $i; until grep -qs 0$i {dir}/sized.out; do sleep 0.05; done; done; echo done >&2; exec sleep 1000'
 stdout_stream.class = FileStream
 stdout_stream.filename = {dir}/sized.out
 stdout_stream.max_bytes = 121
@@ -42,7 +43,7 @@ stdout_stream.backup_count = 2
 stderr_stream.filename = {dir}/sized.done
 
 [watcher:unkept]
-cmd = /bin/sh -c 'for i in 1 2 3; do printf \"%059d\\n\" $i; sleep 0.1; done; echo done >&2; exec sleep 1000'
+cmd = /bin/sh -c 'for i in 1 2 3; do printf \"%059d\\n\" $i; until grep -qs 0$i {dir}/unkept.out; do sleep 0.05; done; done; echo done >&2; exec sleep 1000'
 stdout_stream.class = FileStream
 stdout_stream.filename = {dir}/unkept.out
 stdout_stream.max_bytes = 70
