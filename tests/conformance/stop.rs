@@ -100,9 +100,10 @@ graceful_timeout = 5
             .collect();
         s.call("list", json!({"name": "parent"}));
         s.call("stop", json!({"name": "parent", "waiting": true}));
-        s.events();
+        // Stock looks for children when the parent has been told, and mostly it is dead by then: it
+        // finds none. On a busy machine it finds them now and then, and tells a kill more.
+        s.events_differ("D35");
         s.note("children", children.len());
-        // Stock looks for children when the parent is dead, and often finds none.
         let alive = |pid: &&i64| circus_tests::daemon::alive(i32::try_from(**pid).unwrap_or(0));
         if s.flavor() == circus_tests::daemon::Flavor::Ours {
             let gone = || children.iter().all(|pid| !alive(&pid)).then_some(());
