@@ -40,6 +40,7 @@ use crate::endpoint::events::Events;
 use crate::host::account;
 use crate::host::cgroup::Cgroups;
 use crate::host::clock::Clock;
+use crate::host::descriptors;
 use crate::host::files::Source;
 use crate::host::interrupt::Interrupts;
 use crate::host::reset::recover;
@@ -62,6 +63,7 @@ const LAST_WORDS: Duration = Duration::from_secs(3);
 #[must_use]
 pub fn run(arguments: &Arguments) -> ExitCode {
     heap::be_frugal();
+    descriptors::raise();
     match setup::prepare(arguments) {
         Ok(Some(prepared)) => supervise(prepared),
         Ok(None) => ExitCode::SUCCESS,

@@ -29,6 +29,8 @@ pub mod cgroup;
 
 pub(crate) mod oom;
 
+pub mod descriptors;
+
 pub(crate) mod tree;
 
 pub mod stream;

@@ -83,6 +83,17 @@ impl Daemon {
     /// that ends in `/` is a directory.
     #[must_use]
     pub fn start_beside(flavor: Flavor, files: &[(&str, &str)], ini: &str) -> Self {
+        Self::start_limited(flavor, None, files, ini)
+    }
+
+    /// The same with so many descriptors at most.
+    #[must_use]
+    pub fn start_limited(
+        flavor: Flavor,
+        descriptors: Option<u32>,
+        files: &[(&str, &str)],
+        ini: &str,
+    ) -> Self {
         let temp = tempfile::tempdir().expect("a temporary directory");
         // For children of other users.
         let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
@@ -94,7 +105,7 @@ impl Daemon {
         }
         let file = dir.join("circus.ini");
         std::fs::write(&file, &ini).expect("the ini is written");
-        let mut daemon = Self::spawn(flavor, &file, &dir, &address);
+        let mut daemon = Self::spawn(flavor, descriptors, &file, &dir, &address);
         for (endpoint, key) in [(&mut daemon.control, "endpoint"), (&mut daemon.events, "pubsub_endpoint")] {
             if let Some(own) = named(&ini, key) {
                 own.clone_into(endpoint);
@@ -115,12 +126,12 @@ impl Daemon {
     /// `$(circus.env.node)`, so that several nodes share one file.
     #[must_use]
     pub fn start_on(flavor: Flavor, ini: &Path, dir: &Path, address: &str) -> Self {
-        let mut daemon = Self::spawn(flavor, ini, dir, address);
+        let mut daemon = Self::spawn(flavor, None, ini, dir, address);
         daemon.wait_until_listening();
         daemon
     }
 
-    fn spawn(flavor: Flavor, ini: &Path, dir: &Path, address: &str) -> Self {
+    fn spawn(flavor: Flavor, descriptors: Option<u32>, ini: &Path, dir: &Path, address: &str) -> Self {
         let log = std::fs::File::options()
             .create(true)
             .append(true)
@@ -130,7 +141,15 @@ impl Daemon {
             Flavor::Stock => stock("circusd"),
             Flavor::Ours => built("circusd-rs"),
         };
-        let child = Command::new(program)
+        let mut command = match descriptors {
+            None => Command::new(program),
+            Some(count) => {
+                let mut shell = Command::new("sh");
+                shell.arg("-c").arg(format!("ulimit -n {count}; exec \"$0\" \"$@\"")).arg(program);
+                shell
+            }
+        };
+        let child = command
             .arg(ini)
             .current_dir(dir)
             .env("NODE", address)

@@ -226,7 +226,7 @@ impl Runner {
         match error.into_inner() {
             Order::Spawn { key, spec: _ } => {
                 let error = format!("[Errno {errno}] Resource temporarily unavailable: fork");
-                self.answer(Input::SpawnFailed { key, error, transient: false });
+                self.answer(Input::SpawnFailed { key, error, transient: true });
             }
             Order::Signal { .. }
             | Order::Aid { .. }

@@ -164,8 +164,9 @@ const STAGES: [Stage; 8] = [
     Stage::Exec,
 ];
 
-/// What a report says, in circus' words; `None` for the empty one: the program runs.
-pub(crate) fn failure(plan: &Plan, report: &[u8]) -> Option<String> {
+/// What a report says, in circus' words, and the kernel's number; `None` for the empty one: the program
+/// runs.
+pub(crate) fn failure(plan: &Plan, report: &[u8]) -> Option<(String, i32)> {
     let (stage, rest) = report.split_first()?;
     let stage = STAGES.iter().find(|known| **known as u8 == *stage).copied().unwrap_or(Stage::Exec);
     let index = rest.first().copied().unwrap_or_default();
@@ -183,7 +184,7 @@ pub(crate) fn failure(plan: &Plan, report: &[u8]) -> Option<String> {
         Stage::User => format!("user {}", plan.uid.unwrap_or_default()),
         Stage::Exec => repr(&plan.program),
     };
-    Some(format!("{}: {about}", words(number)))
+    Some((format!("{}: {about}", words(number)), number))
 }
 
 /// The child between fork and exec.

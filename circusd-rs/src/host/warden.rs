@@ -221,15 +221,15 @@ impl Warden {
             match order {
                 Order::Spawn { key, spec } => {
                     picture.outdate();
-                    if let Err(error) = self.spawn(key, &spec) {
-                        self.tell(key, Input::SpawnFailed { key, error, transient: false });
+                    if let Err(failure) = self.spawn(key, &spec) {
+                        self.tell(key, failure.told(key));
                     }
                 }
                 Order::Aid { key, spec, pipes, news } => {
                     picture.outdate();
                     self.aides.insert(key, news);
-                    if let Err(error) = self.aid(key, &spec, &pipes) {
-                        self.tell(key, Input::SpawnFailed { key, error, transient: false });
+                    if let Err(failure) = self.aid(key, &spec, &pipes) {
+                        self.tell(key, failure.told(key));
                     }
                 }
                 Order::Signal { key, signal, reach } => self.signal(key, signal, reach, &mut picture),
@@ -247,6 +247,7 @@ impl Warden {
             }
         }
         picture.settle();
+        self.bury();
     }
 
     /// As [`Self::try_signal`], when nobody wants to know what the kernel said.

@@ -4,6 +4,7 @@
 //! It starts nothing and knows no descriptor.
 
 use std::ffi::CString;
+use std::io;
 
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit};
@@ -195,9 +196,10 @@ fn limit(name: &str, value: Option<u64>) -> Result<Limit, PlanError> {
     Ok(Limit { resource, value: value.unwrap_or(libc::RLIM_INFINITY), fallback })
 }
 
-/// The kernel's words with its number, as Python prints them.
+/// The C library's words with the kernel's number, as Python prints them.
 pub(crate) fn words(errno: i32) -> String {
-    format!("[Errno {errno}] {}", Errno::from_raw(errno).desc())
+    let text = io::Error::from_raw_os_error(errno).to_string();
+    format!("[Errno {errno}] {}", text.rsplit_once(" (os error").map_or(text.as_str(), |(words, _)| words))
 }
 
 /// A text in quotes, as Python prints it.
@@ -265,5 +267,6 @@ mod tests {
         assert_eq!(repr("a'b"), "\"a'b\"");
         assert_eq!(repr("a'\"\\\n\u{1}é"), "'a\\'\"\\\\\\n\\x01é'");
         assert_eq!(words(2), "[Errno 2] No such file or directory");
+        assert_eq!(words(11), "[Errno 11] Resource temporarily unavailable");
     }
 }

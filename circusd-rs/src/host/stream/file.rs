@@ -12,6 +12,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use crate::host::descriptors;
 use crate::host::stream::options::StreamError;
 use crate::host::stream::timed::Schedule;
 
@@ -266,7 +267,7 @@ impl LogFile {
 }
 
 fn append(path: &Path) -> io::Result<File> {
-    File::options().append(true).create(true).open(path)
+    descriptors::within(File::options().append(true).create(true).open(path)?)
 }
 
 fn rename(from: &Path, to: &Path) -> io::Result<()> {

@@ -22,23 +22,25 @@ use crate::arbiter::id::Key;
 use crate::arbiter::input::Input;
 use crate::host::cgroup::Cgroup;
 use crate::host::child::{Child, Picture, State};
+use crate::host::descriptors;
 use crate::host::spawn::plan::{Plan, words};
 use crate::host::spawn::{self, Descriptors, Forked, REPORT, raw};
 use crate::host::stream::{Attach, Feed};
 
 impl Warden {
-    pub(super) fn spawn(&mut self, key: Key, spec: &SpawnSpec) -> Result<(), String> {
+    pub(super) fn spawn(&mut self, key: Key, spec: &SpawnSpec) -> Result<(), Failure> {
         let given = self.sockets.give(&spec.sockets)?;
         let plan = match given.words(&spec.argv) {
             Some(argv) => Plan::new(&SpawnSpec { argv, ..spec.clone() }),
             None => Plan::new(spec),
         };
         let mut plan = plan.map_err(|error| error.to_string())?;
+        plan.bounds = bounds();
         if let Some(marker) = self.marker {
             plan.bounds.push((libc::RLIMIT_LOCKS as i32, marker.limit(key), libc::RLIM_INFINITY));
         }
-        let (stdout, out_feed) = self.sink(spec.stdout).map_err(system)?;
-        let (stderr, err_feed) = self.sink(spec.stderr).map_err(system)?;
+        let (stdout, out_feed) = self.sink(spec.stdout).map_err(|error| Failure::of(&error))?;
+        let (stderr, err_feed) = self.sink(spec.stderr).map_err(|error| Failure::of(&error))?;
         let stdin = match (given.stdin(), spec.stdin) {
             (Some(socket), _) => Some(socket),
             (None, Stdio::Inherit) => None,
@@ -64,8 +66,9 @@ impl Warden {
         key: Key,
         spec: &SpawnSpec,
         pipes: &[Option<OwnedFd>; 3],
-    ) -> Result<(), String> {
-        let plan = Plan::new(spec).map_err(|error| error.to_string())?;
+    ) -> Result<(), Failure> {
+        let mut plan = Plan::new(spec).map_err(|error| error.to_string())?;
+        plan.bounds = bounds();
         let [stdin, stdout, stderr] = pipes;
         let of = [stdin.as_ref(), stdout.as_ref(), stderr.as_ref()];
         let (pid, forked) = fork(&plan, &Descriptors { of, keep: &[], cgroup: None })?;
@@ -101,7 +104,8 @@ impl Warden {
             Stdio::Null | Stdio::Inherit => Ok((None, None)),
             Stdio::Stream => {
                 let (ours, theirs) = pipe2(OFlag::O_CLOEXEC)?;
-                Ok((Some(theirs), Some(ours)))
+                // The other end is closed in a moment.
+                Ok((Some(theirs), Some(descriptors::within(ours)?)))
             }
         }
     }
@@ -120,11 +124,11 @@ impl Warden {
             return;
         };
         let pid = child.pid;
-        if let Some(error) = spawn::failure(&plan, report) {
+        if let Some((error, number)) = spawn::failure(&plan, report) {
             raw::await_exit(pid.get());
             self.forget(key, pid.get());
             self.outputs.died(key);
-            self.tell(key, Input::SpawnFailed { key, error, transient: false });
+            self.tell(key, Input::SpawnFailed { key, error, transient: passes(number) });
             return;
         }
         child.ooms = self.ooms.lately();
@@ -139,17 +143,49 @@ impl Warden {
     }
 }
 
-fn fork(plan: &Plan, descriptors: &Descriptors<'_>) -> Result<(Pid, Forked), String> {
-    let forked = spawn::fork(plan, descriptors).map_err(system)?;
-    let pid = Pid::new(forked.pid).ok_or("the kernel gave a process number below 1")?;
-    Ok((pid, forked))
+/// Why there is no process.
+#[derive(Debug)]
+pub(super) struct Failure {
+    error: String,
+    /// Nothing is wrong with it: the machine or the daemon has reached a limit.
+    transient: bool,
 }
 
-fn system(error: io::Error) -> String {
-    match error.raw_os_error() {
-        Some(errno) => format!("{}: fork", words(errno)),
-        None => error.to_string(),
+impl Failure {
+    fn of(error: &io::Error) -> Self {
+        match error.raw_os_error() {
+            Some(errno) => Self { error: format!("{}: fork", words(errno)), transient: passes(errno) },
+            None => Self { error: error.to_string(), transient: false },
+        }
     }
+
+    pub(super) fn told(self, key: Key) -> Input {
+        Input::SpawnFailed { key, error: self.error, transient: self.transient }
+    }
+}
+
+impl From<String> for Failure {
+    fn from(error: String) -> Self {
+        Self { error, transient: false }
+    }
+}
+
+/// Whether an error is one of those that pass when others end: no descriptor, no process number, no
+/// memory left.
+fn passes(errno: i32) -> bool {
+    [libc::EAGAIN, libc::ENOMEM, libc::EMFILE, libc::ENFILE].contains(&errno)
+}
+
+/// What every process gets back of what the daemon has changed for itself.
+fn bounds() -> Vec<(i32, u64, u64)> {
+    let files = descriptors::inherited().map(|(soft, hard)| (libc::RLIMIT_NOFILE as i32, soft, hard));
+    files.into_iter().collect()
+}
+
+fn fork(plan: &Plan, descriptors: &Descriptors<'_>) -> Result<(Pid, Forked), Failure> {
+    let forked = spawn::fork(plan, descriptors).map_err(|error| Failure::of(&error))?;
+    let pid = Pid::new(forked.pid).ok_or_else(|| "the kernel gave a process number below 1".to_owned())?;
+    Ok((pid, forked))
 }
 
 /// What came of exec, if that is known: of a child that was lent our memory it is.
@@ -168,8 +204,9 @@ async fn watch(key: Key, report: OwnedFd, pidfd: Option<OwnedFd>, notices: mpsc:
     watch_end(key, pidfd, notices).await;
 }
 
-/// Tell when it has ended. Where the kernel has no pidfd, SIGCHLD tells.
+/// Tell when it has ended. Where there is no pidfd, or none to spare, SIGCHLD tells.
 async fn watch_end(key: Key, pidfd: Option<OwnedFd>, notices: mpsc::Sender<Notice>) {
+    let pidfd = pidfd.and_then(|fd| descriptors::within(fd).ok());
     let Some(pidfd) = pidfd.and_then(|fd| raw::watched(fd).ok()) else { return };
     if pidfd.readable().await.is_ok() {
         let _the_warden_left = notices.send(Notice::Ended(key)).await;

@@ -31,6 +31,9 @@ use circus_protocol::number::Signal;
 /// have left a child of its own just before it ended.
 const CHASE: usize = 64;
 
+/// How the kernel ends who takes too much memory.
+const KILLED: Option<i32> = Some(-Signal::KILL.0);
+
 impl Warden {
     pub(super) fn forget(&mut self, key: Key, pid: i32) {
         let gone = self.children.remove(&key);
@@ -68,8 +71,11 @@ impl Warden {
             return;
         }
         self.look_for_orphans();
-        for (key, exit_code) in std::mem::take(&mut self.dead) {
-            let oom = self.ooms_at(key, exit_code);
+        let dead = std::mem::take(&mut self.dead);
+        let killed = dead.iter().any(|(_, exit_code)| *exit_code == KILLED);
+        let machine = if killed { self.ooms.now() } else { None };
+        for (key, exit_code) in dead {
+            let oom = self.ooms_at(key, exit_code, machine);
             let lingering = self.left_anybody(key);
             if lingering {
                 self.look_later(key);
@@ -81,10 +87,10 @@ impl Warden {
     }
 
     /// Only a kill can have been for want of memory.
-    fn ooms_at(&mut self, key: Key, exit_code: Option<i32>) -> Option<OomKills> {
-        let child = self.children.get(&key).filter(|_| exit_code == Some(-Signal::KILL.0))?;
+    fn ooms_at(&self, key: Key, exit_code: Option<i32>, machine: Option<u64>) -> Option<OomKills> {
+        let child = self.children.get(&key).filter(|_| exit_code == KILLED)?;
         let tree = child.cgroup.as_ref().and_then(Cgroup::oom_kills);
-        let machine = self.ooms.now().zip(child.ooms).map(|(now, then)| now.saturating_sub(then));
+        let machine = machine.zip(child.ooms).map(|(now, then)| now.saturating_sub(then));
         Some(OomKills { tree, machine })
     }
 
