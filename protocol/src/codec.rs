@@ -8,12 +8,16 @@
 use bytes::Bytes;
 use serde_json::{Map, Value};
 
-use crate::json;
+use crate::json::{self, JsonError};
 use crate::reply::{Envelope, Refusal, Reply, Status};
 use crate::request::Request;
 
 /// The largest payload that is looked at.
 pub const MAX_PAYLOAD: usize = 16 * 1024 * 1024;
+
+/// How many JSON values a request may have, nested ones included. An environment of thousands has fewer; each
+/// costs fifty times its text.
+pub const MAX_VALUES: usize = 100_000;
 
 /// A payload that is no request, and what is needed to say so.
 #[derive(Debug, Clone, PartialEq)]
@@ -46,7 +50,14 @@ pub fn decode_request(payload: &[u8]) -> Result<Request, Box<Rejected>> {
         let text = format!("{} bytes are too many, at most {MAX_PAYLOAD} are read", stripped.len());
         return rejected(Value::Null, false, message(&text));
     }
-    let Ok(value) = json::parse(stripped) else { return rejected(Value::Null, false, Refusal::InvalidJson) };
+    let value = match json::parse_within(stripped, MAX_VALUES) {
+        Ok(value) => value,
+        Err(JsonError::TooMany { .. }) => {
+            let text = format!("there are more than {MAX_VALUES} values in it");
+            return rejected(Value::Null, false, message(&text));
+        }
+        Err(_) => return rejected(Value::Null, false, Refusal::InvalidJson),
+    };
     let Value::Object(mut map) = value else {
         let text = format!("{} is no object, send one with 'command'", crate::number::python_type(&value));
         return rejected(Value::Null, false, message(&text));
@@ -168,7 +179,7 @@ pub fn encode_cast(id: &str, command: &str, properties: &Value) -> Vec<u8> {
 pub enum ReplyError {
     /// Not JSON.
     #[error("reply is not json: {0}")]
-    Json(#[from] json::JsonError),
+    Json(#[from] JsonError),
     /// JSON, but no reply.
     #[error("reply without {0}")]
     Without(&'static str),

@@ -14,11 +14,14 @@ pub mod repr;
 
 use serde_json::{Map, Number, Value};
 
-pub use parse::{JsonError, parse};
+pub use parse::{JsonError, parse, parse_within};
 pub use repr::{float_repr, python_repr, python_repr_bytes, python_repr_str, python_str};
 
 /// How deep arrays and objects may be nested in a message.
 pub const MAX_DEPTH: usize = 200;
+
+/// How many values a message may have: the `stats` of fifty thousand processes have fewer.
+pub const MAX_VALUES: usize = 1_000_000;
 
 /// How many digits an integer may have; Python refuses longer ones too.
 pub const MAX_DIGITS: usize = 4300;

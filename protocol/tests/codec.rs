@@ -5,7 +5,8 @@
 )]
 
 use circus_protocol::codec::{
-    MAX_PAYLOAD, ReplyError, decode_reply, decode_request, encode_cast, encode_reply, encode_request,
+    MAX_PAYLOAD, MAX_VALUES, ReplyError, decode_reply, decode_request, encode_cast, encode_reply,
+    encode_request,
 };
 use circus_protocol::command::Command;
 use circus_protocol::event::{Event, EventError, EventKind};
@@ -50,6 +51,10 @@ fn what_is_no_request_is_answered_in_words() {
     check(r#"{"id": 5, "command": null}"#, 3, "message invalid 'command' is None, send text", "5");
     check("{\"command\"", 1, "json invalid", "null");
     check(r#"{"id": 7, "command": "list""#, 1, "json invalid", "null");
+    let many = |count: usize| format!(r#"{{"command": "list", "properties": [{}1]}}"#, "1,".repeat(count));
+    check(&many(MAX_VALUES), 3, "message invalid there are more than 100000 values in it", "null");
+    // The request itself, its command and its properties are three, and the last of the list one.
+    assert_eq!(decode_request(many(MAX_VALUES - 4).as_bytes()).unwrap().command, "list");
     let long = [b"\"".as_slice(), &vec![b'a'; MAX_PAYLOAD]].concat();
     assert!(answer(&long).unwrap().contains("16777217 bytes are too many"));
 }

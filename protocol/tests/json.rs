@@ -24,6 +24,15 @@ fn floats_print_as_in_python() {
 }
 
 #[test]
+fn values_are_counted() {
+    let text = br#"[1, {"a": [true, "x"]}, null]"#;
+    assert!(json::parse_within(text, 7).is_ok());
+    assert_eq!(json::parse_within(text, 6), Err(JsonError::TooMany { limit: 6, at: 24 }));
+    assert!(json::parse(format!("[{}1]", "1,".repeat(json::MAX_VALUES - 2)).as_bytes()).is_ok());
+    assert!(json::parse(format!("[{}1]", "1,".repeat(json::MAX_VALUES - 1)).as_bytes()).is_err());
+}
+
+#[test]
 fn reprs_are_python_s() {
     for line in include_str!("golden/reprs.jsonl").lines() {
         let row = json::parse(line.as_bytes()).unwrap();

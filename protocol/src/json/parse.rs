@@ -5,7 +5,7 @@
 
 use serde_json::{Map, Number, Value};
 
-use super::{MAX_DEPTH, MAX_DIGITS, float};
+use super::{MAX_DEPTH, MAX_DIGITS, MAX_VALUES, float};
 
 /// Why bytes are not JSON to Python (or, for the depth, not to us).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -30,6 +30,14 @@ pub enum JsonError {
     /// Nested deeper than [`MAX_DEPTH`].
     #[error("nested deeper than {MAX_DEPTH} at byte {0}")]
     TooDeep(usize),
+    /// More values than whoever reads has room for: each costs a hundred bytes, and takes two in the text.
+    #[error("more than {limit} values at byte {at}")]
+    TooMany {
+        /// How many are read.
+        limit: usize,
+        /// Where the next began.
+        at: usize,
+    },
     /// An integer longer than [`MAX_DIGITS`].
     #[error("integer of more than {MAX_DIGITS} digits at byte {0}")]
     TooLong(usize),
@@ -41,11 +49,20 @@ pub enum JsonError {
 ///
 /// See [`JsonError`]; circus answers all of them with `json invalid`.
 pub fn parse(bytes: &[u8]) -> Result<Value, JsonError> {
+    parse_within(bytes, MAX_VALUES)
+}
+
+/// The same for a text of at most so many values, nested ones included.
+///
+/// # Errors
+///
+/// See [`JsonError`].
+pub fn parse_within(bytes: &[u8], values: usize) -> Result<Value, JsonError> {
     let text = std::str::from_utf8(bytes).map_err(|error| JsonError::Utf8(error.valid_up_to()))?;
     if text.starts_with('\u{feff}') {
         return Err(JsonError::Bom);
     }
-    let mut parser = Parser { text, at: 0 };
+    let mut parser = Parser { text, at: 0, limit: values, left: values };
     parser.blanks();
     let value = parser.value(0)?;
     parser.blanks();
@@ -55,6 +72,9 @@ pub fn parse(bytes: &[u8]) -> Result<Value, JsonError> {
 struct Parser<'a> {
     text: &'a str,
     at: usize,
+    limit: usize,
+    /// How many values may still come.
+    left: usize,
 }
 
 impl<'a> Parser<'a> {
@@ -100,6 +120,10 @@ impl<'a> Parser<'a> {
         if depth > MAX_DEPTH {
             return Err(JsonError::TooDeep(self.at));
         }
+        let Some(left) = self.left.checked_sub(1) else {
+            return Err(JsonError::TooMany { limit: self.limit, at: self.at });
+        };
+        self.left = left;
         match self.peek() {
             Some(b'{') => self.object(depth),
             Some(b'[') => self.array(depth),
