@@ -400,6 +400,7 @@ impl Arbiter {
         self.with(id, work, |watcher, ctx| watcher.overtake(|_| true, "rm", ctx.done));
         self.forget_probes(id, work);
         let Some(watcher) = self.watchers.remove(&id) else { return };
+        self.note_demand(id, work.now.mono);
         if !watcher.is_down() {
             self.up = self.up.saturating_sub(1);
         }

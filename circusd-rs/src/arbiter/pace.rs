@@ -132,6 +132,11 @@ impl Slots {
         self.0.retain(|_, slot| slot.rest == Rest::Closed(Closed::Finished));
     }
 
+    /// Nobody died young lately.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// As many live as shall: nobody is missed in a closed place.
     pub(super) fn reopen(&mut self) {
         self.0.retain(|_, slot| !matches!(slot.rest, Rest::Closed(_)));

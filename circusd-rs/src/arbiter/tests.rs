@@ -8,4 +8,5 @@ mod jobs;
 mod policy;
 mod readiness;
 mod sockets;
+mod table;
 mod traces;

@@ -160,7 +160,7 @@ pub(super) struct Watcher {
     /// SIGKILL without grace.
     pub(super) hurry: bool,
     pub(super) reload: Option<Reload>,
-    /// Somebody wants what died without `respawn` to be there again.
+    /// Somebody wants what is not replaced, or not yet, to be there again.
     pub(super) refill: bool,
     pub(super) processes: BTreeMap<Key, Process>,
     pub(super) tickets: Vec<Ticket>,
@@ -316,7 +316,8 @@ impl Watcher {
             self.trouble = None;
             self.tries = Tries::default();
         }
-        self.refill = self.phase == Phase::Active && !self.config.respawns();
+        let rests = !self.slots.is_empty() || !self.config.respawns();
+        self.refill = self.phase == Phase::Active && rests;
         self.wanted = Wanted::Up;
         self.slots.clear();
         self.tries.hasten();

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use circus_protocol::command::{
     Add, Adjust, Command, Configure, Kill, Match, Reload, Reset, ResetKind, Selection, Set, SignalCommand,
@@ -17,8 +18,11 @@ use serde_json::{Value, json};
 use crate::arbiter::effect::Effect;
 use crate::arbiter::input::{HookOutcome, Input, Interrupt};
 use crate::arbiter::process::Process;
+use crate::arbiter::standing::Reason;
 use crate::arbiter::tests::play::{Manners, Play, TRUE, of, services};
+use crate::arbiter::time::Now;
 use crate::arbiter::watcher::{Phase, Random, Wanted, Watcher};
+use crate::config::policy::{ExitCodes, Policy, Restart};
 use crate::config::{Config, HookConfig, WatcherConfig};
 
 const HISTORIES: u64 = 2000;
@@ -103,7 +107,10 @@ impl World {
                 Command::Kill(Kill { name, pid: None, signal, graceful_timeout, waiting })
             }
             13 => {
-                let options = match self.pick(4) {
+                let options = match self.pick(7) {
+                    4 => ("restart", json!(["always", "on-failure", "never", ""][self.pick(4) as usize])),
+                    5 => ("start_limit", json!(self.pick(4))),
+                    6 => ("backoff", json!(["0.5", "20", ""][self.pick(3) as usize])),
                     3 => ("hooks.after_start", json!("a.b")),
                     0 => ("cmd", json!("other")),
                     1 => ("numprocesses", json!(self.pick(u64::from(MOST)))),
@@ -267,6 +274,7 @@ impl World {
             keys += watcher.processes.len();
             up += usize::from(!watcher.is_down());
             check_watcher(watcher);
+            check_standing(watcher, self.play.now);
             let noted = watcher.noted.is_none_or(|at| arbiter.deadlines.contains(&(at, watcher.id)));
             assert!(noted, "a deadline is not where it was noted");
             let next = watcher.next_deadline(self.play.now.mono);
@@ -322,7 +330,11 @@ impl World {
                     assert_ne!(watcher.wanted, Wanted::Gone, "removed, and still there");
                 }
                 Phase::Active => {
-                    assert_eq!(running, watcher.config.numprocesses as usize, "{}", watcher.config.name);
+                    let (wanted, closed) = (watcher.config.numprocesses as usize, watcher.slots.closed());
+                    assert!(running <= wanted, "{}", watcher.config.name);
+                    let replaced = watcher.config.respawns();
+                    assert!(running + closed >= wanted || !replaced, "{watcher:?}");
+                    assert!(running > 0 || wanted == 0, "{watcher:?}");
                     assert_eq!(running, watcher.processes.len());
                     assert!(watcher.reload.is_none());
                 }
@@ -364,6 +376,56 @@ fn check_watcher(watcher: &Watcher) {
     assert_eq!(wids.len(), watcher.processes.len(), "{name} gave a worker id twice");
 }
 
+fn leaves(watcher: &Watcher) -> bool {
+    watcher.cycle || watcher.wanted != Wanted::Up || watcher.rebuild.is_some()
+}
+
+/// Nobody is forgotten, and whoever waits knows for what and until when.
+fn check_standing(watcher: &Watcher, now: Now) {
+    let wanted = watcher.config.numprocesses as usize;
+    let spawning = watcher.processes.values().any(Process::spawning);
+    let pausing = spawning || watcher.warm > now.mono || watcher.tries.not_before() > now.mono;
+    let still = watcher.reload.is_none() && !watcher.hooks.waiting() && !leaves(watcher);
+    if watcher.phase == Phase::Active && watcher.config.respawns() && still && !pausing {
+        let resting = watcher.slots.resting(now.mono).count();
+        let missing = wanted.saturating_sub(watcher.filled() + resting);
+        assert!(missing == 0 || watcher.processes.len() >= 2 * wanted, "somebody is missing: {watcher:?}");
+    }
+    let standing = watcher.standing(now);
+    match standing.reason {
+        Reason::Backoff { failures, .. } => {
+            assert!(failures > 0, "{watcher:?}");
+            assert!(standing.until.is_some_and(|at| at > now.wall), "{watcher:?}");
+        }
+        Reason::Retry { tries, ref error } => {
+            assert!(tries > 0 && !error.is_empty(), "{watcher:?}");
+            // A try is under way, or comes.
+            assert!(
+                standing.until.is_some() || spawning || !still || watcher.filled() >= wanted,
+                "{watcher:?}"
+            );
+        }
+        Reason::StartLimit { places, .. } => {
+            assert!(places > 0 && standing.until.is_none(), "{watcher:?}");
+        }
+        Reason::Held => assert!(watcher.holds > 0 || watcher.rebuild.is_some(), "{watcher:?}"),
+        Reason::Running => assert_eq!(watcher.phase, Phase::Active),
+        Reason::Ending { .. } => assert_eq!(standing.state, "stopping"),
+        Reason::Spawning | Reason::Warmup => assert_eq!(standing.state, "starting"),
+        Reason::NotStarted
+        | Reason::Asked { .. }
+        | Reason::NoProcesses
+        | Reason::Unstartable { .. }
+        | Reason::Broken { .. }
+        | Reason::Refused { .. }
+        | Reason::Finished { .. }
+        | Reason::Turn
+        | Reason::Demand => assert!(standing.until.is_none() && standing.state == "stopped", "{watcher:?}"),
+        Reason::Hook { .. } => assert!(watcher.hooks.waiting()),
+        Reason::Reloading => assert!(watcher.reload.is_some()),
+    }
+}
+
 /// Half of all watchers have some.
 fn hooks(random: &mut Random) -> BTreeMap<String, HookConfig> {
     let share = random.up_to(7);
@@ -371,6 +433,29 @@ fn hooks(random: &mut Random) -> BTreeMap<String, HookConfig> {
     let chosen: Vec<&str> = chosen.collect();
     let mut hook = || HookConfig { path: "a.b".to_owned(), ignore_failure: random.up_to(2) == 0 };
     chosen.into_iter().map(|name| (name.to_owned(), hook())).collect()
+}
+
+/// Half of all watchers have one.
+fn policy(random: &mut Random) -> Policy {
+    let chance = |random: &mut Random| random.up_to(3) == 0;
+    let seconds =
+        |random: &mut Random, most: u64| Some(Duration::from_millis(100 + random.up_to(most * 1000)));
+    let mut policy = Policy::default();
+    if random.up_to(1) == 0 {
+        return policy;
+    }
+    if chance(random) {
+        let all = [Restart::Always, Restart::OnFailure, Restart::OnFailure, Restart::Never];
+        policy.restart = Some(all[usize::try_from(random.up_to(3)).unwrap()]);
+    }
+    policy.expected = chance(random).then(|| ExitCodes::parse("1,2,SIGTERM").unwrap());
+    policy.success_after = if chance(random) { seconds(random, 50) } else { None };
+    policy.backoff = if chance(random) { seconds(random, 20) } else { None };
+    policy.backoff_max = if chance(random) { seconds(random, 30) } else { None };
+    policy.backoff_jitter = chance(random).then_some(0.5);
+    policy.start_limit = chance(random).then_some(1 + u32::try_from(random.up_to(2)).unwrap());
+    policy.start_limit_window = if chance(random) { seconds(random, 100) } else { None };
+    policy
 }
 
 fn config(random: &mut Random) -> Config {
@@ -389,6 +474,8 @@ fn config(random: &mut Random) -> Config {
             max_retry: [5, 5, 5, -1, 1, 0][usize::try_from(random.up_to(5)).unwrap()],
             send_hup: random.up_to(9) == 0,
             stop_children: random.up_to(3) == 0,
+            respawn: random.up_to(9) > 0,
+            policy: policy(random),
             ..of(name, 1)
         });
     }

@@ -241,6 +241,11 @@ impl Play {
         to
     }
 
+    /// The number of the last request.
+    pub(in crate::arbiter) fn next_reply(&self) -> u64 {
+        self.next_reply
+    }
+
     /// A command, and nothing that follows yet.
     pub(in crate::arbiter) fn ask_only(&mut self, command: Command) -> u64 {
         self.next_reply += 1;

@@ -114,7 +114,7 @@ fn on_failure_start_brings_back_who_was_done() {
     play.die(101, 0);
     play.take();
     play.ask(Command::Start(named("one")));
-    check(&mut play, &["reply 1: ok {\"info\":{\"started\":[],\"kept\":[102]}}", "one spawn 103"]);
+    check(&mut play, &["one spawn 103", "reply 1: ok {\"info\":{\"started\":[103],\"kept\":[102]}}"]);
     play.die(103, 0);
     play.take();
     // A number that is filled again misses nobody, so a later death is one.
@@ -184,7 +184,7 @@ fn a_command_does_not_wait_for_the_backoff() {
     play.die(101, 1);
     play.take();
     play.ask(Command::Start(named("one")));
-    check(&mut play, &["reply 1: ok {\"info\":{\"started\":[],\"kept\":[]}}", "one spawn 102"]);
+    check(&mut play, &["one spawn 102", "reply 1: ok {\"info\":{\"started\":[102],\"kept\":[]}}"]);
     play.die(102, 1);
     play.take();
     play.ask(Command::Stop(named("one")));

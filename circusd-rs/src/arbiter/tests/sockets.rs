@@ -12,7 +12,7 @@ use crate::config::diff::SocketChange;
 use crate::config::socket::{SocketAddress, SocketConfig, SocketKind};
 use crate::config::{Config, WatcherConfig};
 
-fn socket(name: &str, port: u16) -> SocketConfig {
+pub(super) fn socket(name: &str, port: u16) -> SocketConfig {
     SocketConfig {
         name: name.to_owned(),
         address: SocketAddress::Inet { host: "localhost".to_owned(), port, six: false },
@@ -35,7 +35,7 @@ fn on_demand(name: &str, cmd: &str) -> WatcherConfig {
 }
 
 /// Two sockets, a and b; started up.
-fn play(watchers: Vec<WatcherConfig>) -> Play {
+pub(super) fn play(watchers: Vec<WatcherConfig>) -> Play {
     let mut play = Play::with_sockets(watchers, vec![bound(socket("a", 1), 7), bound(socket("b", 2), 8)]);
     play.start_up();
     play

@@ -132,10 +132,10 @@ impl Watcher {
             self.shed_surplus(ctx);
             return self.processes.is_empty() && self.rest_on_demand(ctx);
         }
+        if self.refill {
+            return self.fill_again(ctx);
+        }
         if !self.config.respawns() {
-            if self.refill {
-                return self.fill_again(ctx);
-            }
             if self.processes.is_empty() && self.config.numprocesses > 0 {
                 return self.end_worn_out(ctx);
             }

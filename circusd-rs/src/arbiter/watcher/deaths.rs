@@ -172,12 +172,13 @@ impl Watcher {
         }
     }
 
-    /// Fills every place once, which `respawn = False` alone would not.
+    /// Fills every place once, which `respawn = False` alone would not, or would only later.
     pub(super) fn fill_again(&mut self, ctx: &mut Ctx<'_>) -> bool {
         self.shed_surplus(ctx);
         let wanted = usize::try_from(self.config.numprocesses).unwrap_or(usize::MAX);
         let spawning = self.processes.values().any(Process::spawning);
-        self.refill = spawning || self.filled() < wanted;
-        self.refill && self.spawn_missing(u32::MAX, ctx)
+        // A place that closed meanwhile is filled by nobody.
+        self.refill = spawning || self.filled() + self.slots.closed() < wanted;
+        !self.refill || self.spawn_missing(u32::MAX, ctx)
     }
 }

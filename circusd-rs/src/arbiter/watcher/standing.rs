@@ -78,7 +78,7 @@ impl Watcher {
     fn retry(&self) -> Option<(Reason, Option<Moment>)> {
         let tries = self.tries.in_vain();
         let reason = Reason::Retry { error: self.record.error.clone(), tries };
-        (tries > 0).then(|| (reason, Some(self.tries.not_before())))
+        (tries > 0).then(|| (reason, Some(self.tries.not_before().max(self.warm))))
     }
 
     /// Who rests, if anybody does; who was started too often comes first.

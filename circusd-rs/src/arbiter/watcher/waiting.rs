@@ -72,7 +72,9 @@ impl Watcher {
     fn is_calm(&self, now: Moment) -> bool {
         let quiet = !self.processes.values().any(|process| process.spawning() || process.leaving());
         let wanted = usize::try_from(self.config.numprocesses).unwrap_or(usize::MAX);
-        let resting = self.slots.resting(now).next().is_some() || !self.config.respawns();
+        // Who waits for a socket gets no more processes before somebody knocks again.
+        let settles = !self.config.respawns() || self.config.on_demand;
+        let resting = settles || self.slots.resting(now).next().is_some();
         self.reload.is_none() && quiet && (self.filled() >= wanted || resting)
     }
 
