@@ -421,6 +421,7 @@ fn check_standing(watcher: &Watcher, now: Now) {
         | Reason::Finished { .. }
         | Reason::Turn
         | Reason::Demand => assert!(standing.until.is_none() && standing.state == "stopped", "{watcher:?}"),
+        Reason::Order { text } => assert!(!text.is_empty()),
         Reason::Hook { .. } => assert!(watcher.hooks.waiting()),
         Reason::Reloading => assert!(watcher.reload.is_some()),
     }

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use crate::arbiter::effect::Effect;
 use crate::arbiter::input::{HookOutcome, Input, Interrupt};
 use crate::arbiter::process::{Process, State};
-use crate::arbiter::tests::play::{Manners, POLITE, Play, TRUE, of, services};
+use crate::arbiter::tests::play::{Manners, POLITE, Play, TRUE, described, of, services};
 use crate::arbiter::watcher::{Phase, Reload, Wanted, Watcher};
 use crate::config::policy::{Policy, Restart};
 use crate::config::{Config, HookConfig, StreamConfig, WatcherConfig};
@@ -118,6 +118,10 @@ const STATES: &[(&str, Make)] = &[
     ("stopping, before_stop under way", || up(hooked("before_stop")).holding_hooks().then("stop", json!({}))),
     ("stopping, removed", || up(one(1)).with(STUBBORN).then("rm", json!({}))),
     ("stopping, the daemon ends", || up(one(1)).with(STUBBORN).then("quit", json!({}))),
+    ("active, a probe has not answered yet", || probed("[service:one]\n[probe:one:up]\ntcp = 127.0.0.9:1\n")),
+    ("stopped, waits for a service that it comes after", || {
+        probed("[service:one]\nafter = db:up\n[service:db]\n[probe:db:up]\ntcp = 127.0.0.9:1\n")
+    }),
     ("on demand, nobody knocked", || on_demand()),
     ("on demand, active", || on_demand().knocked()),
     ("on demand, in a back-off", || on_demand().knocked().dies(1).knocked().dies(1)),
@@ -149,6 +153,15 @@ fn idle(config: WatcherConfig) -> Play {
 fn up(config: WatcherConfig) -> Play {
     let mut play = Play::idle(Vec::new());
     play.files = files(vec![config]);
+    play.start_up();
+    play
+}
+
+/// With these sections, and everything started.
+fn probed(sections: &str) -> Play {
+    let mut play = Play::idle(Vec::new());
+    let services = std::sync::Arc::new(described(sections));
+    play.files = files(vec![of("db", 1), one(1)]).map(|config| Config { services, ..config });
     play.start_up();
     play
 }
@@ -264,6 +277,7 @@ const COMMANDS: &[(&str, &str, &str)] = &[
     ("numwatchers", "numwatchers", "{}"),
     ("options", "options", "{}"),
     ("quit", "quit", "{}"),
+    ("ready", "ready", "{}"),
     ("reload", "reload", "{}"),
     ("reload waiting", "reload", r#"{"waiting": true}"#),
     ("reload sequential", "reload", r#"{"sequential": true}"#),
@@ -304,6 +318,7 @@ const QUESTIONS: &[&str] = &[
     "numprocesses",
     "numwatchers",
     "options",
+    "ready",
     "stats",
     "status",
 ];
@@ -346,6 +361,8 @@ const INPUTS: &[(&str, &str)] = &[
     ("HookDone", "the hook raises"),
     ("HooksLoaded", "hooks loaded"),
     ("Sampled", "figures are there"),
+    ("Probed", "a probe says yes"),
+    ("Probed", "a probe says no"),
     ("Delivered", "the signal is delivered"),
     ("LogRead", "the log is read"),
     ("Configured", "files are written"),
@@ -368,6 +385,7 @@ fn kind(input: &Input) -> &'static str {
         Input::Exited { .. } => "Exited",
         Input::Gone { .. } => "Gone",
         Input::Sampled { .. } => "Sampled",
+        Input::Probed { .. } => "Probed",
         Input::Delivered { .. } => "Delivered",
         Input::LogRead { .. } => "LogRead",
         Input::Configured { .. } => "Configured",
@@ -479,6 +497,13 @@ fn happen(play: &mut Play, what: &str) -> Option<Vec<&'static str>> {
             (play.asked.len() > before).then(|| play.asked.rotate_right(1))?;
             let answer = answer(play)?;
             step(play, answer);
+        }
+        "a probe says yes" | "a probe says no" => {
+            let found = play.probing.iter().find(|(_, (_, name))| name == "one");
+            let (watcher, attempt) = found.map(|(id, (attempt, _))| (*id, *attempt))?;
+            play.probing.remove(&watcher);
+            let result = if what.ends_with("yes") { Ok(()) } else { Err("refused".to_owned()) };
+            step(play, Input::Probed { watcher, attempt, result });
         }
         "somebody knocks" => step(play, Input::SocketReady { socket: "a".to_owned() }),
         "SIGTERM" => step(play, Input::Interrupted(Interrupt::Stop)),
@@ -605,6 +630,12 @@ fn rest(play: &mut Play) {
     play.manners.clear();
     play.hooks.clear();
     (play.hold_spawns, play.hold_hooks) = (false, false);
+    for name in ["one", "db"] {
+        play.probes.insert(name.to_owned(), Ok(()));
+        if play.probing.values().any(|(_, asked)| asked == name) {
+            play.answer_probe(name, Ok(()));
+        }
+    }
     for _ in 0..12 {
         while !play.spawning.is_empty() {
             play.answer_spawn();
