@@ -17,6 +17,8 @@ pub mod session;
 pub mod store;
 
 mod change;
+
+mod ordered;
 mod whole;
 
 use std::path::PathBuf;
@@ -115,10 +117,12 @@ pub enum Verb {
     Cluster(ClusterArgs),
     /// Who is alive, and the state of each watcher
     Status(StatusArgs),
+    /// How far watchers have come: down, starting, up, joined, failed
+    Ready(ReadyArgs),
     /// Start watchers on all nodes; all of them without NAME
-    Start(NamesArgs),
+    Start(OrderArgs),
     /// Stop watchers on all nodes; all of them without NAME
-    Stop(NamesArgs),
+    Stop(OrderArgs),
     /// Stop and start watchers on all nodes
     Restart(NamesArgs),
     /// Replace processes gracefully on all nodes
@@ -128,6 +132,8 @@ pub enum Verb {
     /// Move the services' data and logs out of the way
     #[command(visible_alias = "clear")]
     Reset(ResetArgs),
+    /// Stop, configure, reset and start in order until all is ready: a clean experiment
+    Fresh(FreshArgs),
     /// Figures of processes
     Stats(NamesArgs),
     /// One raw command, sent as it is
@@ -167,6 +173,43 @@ pub struct StatusArgs {
     /// Exit with 8 unless every watcher shown is active on every node
     #[arg(long)]
     pub check: bool,
+}
+
+/// `start` and `stop`.
+#[derive(Debug, Clone, Args)]
+pub struct OrderArgs {
+    /// Only these watchers
+    pub names: Vec<String>,
+    /// In the order that the services declare, each ready before the next; stops in reverse
+    #[arg(long)]
+    pub ordered: bool,
+}
+
+/// `ready`.
+#[derive(Debug, Clone, Args)]
+pub struct ReadyArgs {
+    /// Only these watchers
+    pub names: Vec<String>,
+    /// Until all of them are ready [default time: 10m]
+    #[arg(long)]
+    pub wait: bool,
+    /// Exit with 8 unless every watcher shown is ready on every node
+    #[arg(long)]
+    pub check: bool,
+}
+
+/// `fresh`.
+#[derive(Debug, Clone, Args)]
+pub struct FreshArgs {
+    /// A further template variable
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_value)]
+    pub variables: Vec<(String, String)>,
+    /// How long to keep what is moved aside: 0, 10m [default: as the node's ini says]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub keep: Option<Duration>,
+    /// The cluster's name, typed here instead of at the question
+    #[arg(long, value_name = "CLUSTER")]
+    pub confirm: Option<String>,
 }
 
 /// Verbs that act on watchers, or read of them.

@@ -22,8 +22,10 @@ pub mod oneshot;
 pub mod plan;
 pub mod procedure;
 pub mod query;
+pub mod ready;
 pub mod reset;
 pub mod run;
+pub mod sequence;
 
 use std::collections::HashMap;
 use std::sync::Arc;

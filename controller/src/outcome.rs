@@ -41,6 +41,15 @@ pub enum Operation {
         /// Only these watchers; all when empty.
         names: Vec<String>,
     },
+    /// How far watchers have come.
+    Ready {
+        /// Only these; all when empty.
+        names: Vec<String>,
+        /// Until all of them are ready.
+        wait: bool,
+    },
+    /// Which watchers and services a node has.
+    Survey,
     /// One raw command.
     Call {
         /// Its name.
@@ -125,6 +134,8 @@ pub struct NodeOutcome {
     ///   `{"path", "reason"}`; from a stock node a list may be cut short, then `deleted_count` and so
     ///   on say how long it was;
     /// - `stats`: watcher → pid → figures;
+    /// - `ready`: `{"watchers": {NAME: {"state", "ready", "detail", "since"?}}}`;
+    /// - survey: `{"watchers": [NAME], "services": {NAME: {"start_order", "after", …}}}`;
     /// - `call`: the reply without its envelope.
     pub data: Value,
     /// How long it took.

@@ -10,6 +10,9 @@ pub mod units;
 
 mod figures;
 pub(crate) mod files;
+pub(crate) use readiness::{all_ready, phases};
+
+mod readiness;
 pub(crate) mod wiped;
 
 use std::collections::{BTreeSet, HashMap};
@@ -41,13 +44,14 @@ pub fn outcome(operation: &Operation, outcome: &Outcome, detail: Detail) -> Stri
         Operation::Stats { .. } => figures::stats(outcome),
         Operation::Configure(request) => files::configure(outcome, detail, request.dry_run),
         Operation::Reset(request) => wiped::reset(outcome, detail, request),
-        Operation::Call { .. } => answers(outcome),
+        Operation::Ready { .. } => readiness::ready(outcome),
+        Operation::Call { .. } | Operation::Survey => answers(outcome),
         Operation::Start { .. }
         | Operation::Stop { .. }
         | Operation::Restart { .. }
         | Operation::Reload { .. } => verbs(outcome),
     };
-    let reading = matches!(operation, Operation::Status { .. });
+    let reading = matches!(operation, Operation::Status { .. } | Operation::Ready { wait: false, .. });
     text.push_str(&counts(outcome, if reading { up } else { word }));
     text.push('\n');
     text

@@ -29,6 +29,7 @@ mod render;
 mod reset;
 mod root;
 mod scope;
+mod sequence;
 pub mod shipped;
 pub mod template;
 mod value;
@@ -44,6 +45,7 @@ pub use membership::{Membership, MembershipError};
 pub use render::{MAX_RENDERED, RenderError, RenderedFile, TemplateText, plan_configure, template_paths};
 pub use reset::{PLACE_ASIDE, ResetTask, Verdict, plan_reset};
 pub use root::{RootRefusal, check_root};
+pub use sequence::Sequence;
 pub use variables::{BUILT_IN, ListVariable, Select, Variables};
 
 use crate::command::ResetKind;

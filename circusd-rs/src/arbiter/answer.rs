@@ -4,7 +4,7 @@ use circus_protocol::command::{Command, StatsQuery};
 use circus_protocol::json::{float, python_repr};
 use circus_protocol::number::{Pid, Wid};
 use circus_protocol::reply::{Refusal, Reply};
-use circus_protocol::service::RuleKind;
+use circus_protocol::service::{RuleKind, Sequence};
 use serde_json::{Map, Value, json};
 
 use crate::arbiter::command::ok;
@@ -183,6 +183,13 @@ impl Arbiter {
             .present()
             .map(|watcher| (watcher.config.name.original().to_owned(), about(watcher)))
             .collect();
+        let lists = &self.services.lists;
+        let services: Map<String, Value> = self
+            .services
+            .services
+            .iter()
+            .map(|service| (service.name.clone(), Sequence::of(service, lists).to_json()))
+            .collect();
         ok(json!({
             "name": env!("CARGO_PKG_NAME"),
             "version": self.facts.version,
@@ -192,6 +199,7 @@ impl Arbiter {
             "pubsub_endpoint": self.global.pubsub_endpoint,
             "stats_endpoint": self.global.stats_endpoint,
             "watchers": watchers,
+            "services": services,
         }))
     }
 

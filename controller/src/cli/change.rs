@@ -64,24 +64,26 @@ pub(super) async fn reset(session: &mut Session, global: &Global, args: &ResetAr
     }
     if !args.dry_run
         && !global.yes
-        && let Confirmed::NothingToDo(exit) = confirm_reset(session, global, args, &request, &targets).await?
+        && let Confirmed::NothingToDo(exit) =
+            confirm_reset(session, global, args.confirm.as_deref(), &request, &targets).await?
     {
         return Ok(exit);
     }
     act(session, global, Operation::Reset(request), &targets).await
 }
 
-async fn confirm_reset(
+/// The cluster's name, given beforehand (`typed`) or at the question.
+pub(super) async fn confirm_reset(
     session: &mut Session,
     global: &Global,
-    args: &ResetArgs,
+    typed: Option<&str>,
     request: &ResetRequest,
     targets: &[String],
 ) -> Result<Confirmed, Stop> {
     let name = session.cluster.name.clone();
-    if let Some(typed) = &args.confirm {
+    if let Some(typed) = typed {
         let wrong = format!("--confirm {typed:?} is not the cluster's name, which is {name:?}");
-        return if *typed == name { Ok(Confirmed::Yes) } else { Err(Stop::new(Exit::Unconfirmed, wrong)) };
+        return if typed == name { Ok(Confirmed::Yes) } else { Err(Stop::new(Exit::Unconfirmed, wrong)) };
     }
     let what = format!("reset on {}", counted(targets));
     must_be_able_to_ask(&what)?;
@@ -101,8 +103,10 @@ async fn confirm_reset(
 }
 
 /// What came of asking.
-enum Confirmed {
+pub(super) enum Confirmed {
+    /// Go on.
     Yes,
+    /// There is nothing that could be lost.
     NothingToDo(Exit),
 }
 

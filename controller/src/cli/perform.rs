@@ -8,10 +8,11 @@ use serde_json::{Map, Value, json};
 use super::change;
 use super::confirm::require_yes;
 use super::exit::Exit;
+use super::ordered;
 use super::output::{can_ask, data};
 use super::progress::{self, Purpose};
 use super::session::{self, ACT_TIMEOUT, READ_TIMEOUT, Session, Stop};
-use super::{CallArgs, Global, NamesArgs, StatusArgs, Verb};
+use super::{CallArgs, Global, StatusArgs, Verb};
 use crate::inventory::fold::counted;
 use crate::outcome::{Operation, Outcome};
 use crate::render::{self, Detail};
@@ -58,13 +59,22 @@ pub async fn perform(session: &mut Session, global: &Global, verb: &Verb) -> Res
         Verb::Status(args) => status(session, global, args).await,
         Verb::Stats(args) => read(session, global, Operation::Stats { names: args.names.clone() }).await,
         Verb::Call(args) => call(session, global, args).await,
+        Verb::Ready(args) => ordered::ready(session, global, args).await,
+        Verb::Start(args) if args.ordered => ordered::start(session, global, &args.names).await,
         Verb::Start(args) => {
             let targets = session.targets(global)?;
             act(session, global, Operation::Start { names: args.names.clone() }, &targets).await
         }
-        Verb::Stop(args) => ask(session, global, args, |names| Operation::Stop { names }).await,
-        Verb::Restart(args) => ask(session, global, args, |names| Operation::Restart { names }).await,
-        Verb::Reload(args) => ask(session, global, args, |names| Operation::Reload { names }).await,
+        Verb::Stop(args) if args.ordered => {
+            let targets = session.targets(global)?;
+            let operation = Operation::Stop { names: args.names.clone() };
+            consent(global, &operation, &args.names, &targets).await?;
+            ordered::stop(session, global, &args.names).await
+        }
+        Verb::Stop(args) => ask(session, global, &args.names, |names| Operation::Stop { names }).await,
+        Verb::Restart(args) => ask(session, global, &args.names, |names| Operation::Restart { names }).await,
+        Verb::Reload(args) => ask(session, global, &args.names, |names| Operation::Reload { names }).await,
+        Verb::Fresh(args) => ordered::fresh(session, global, args).await,
         Verb::Configure(args) => change::configure(session, global, args).await,
         Verb::Reset(args) => change::reset(session, global, args).await,
     }
@@ -150,21 +160,31 @@ async fn status(session: &mut Session, global: &Global, args: &StatusArgs) -> Re
     Ok(exit)
 }
 
-/// One node is nobody's surprise; many are asked about.
 async fn ask(
     session: &mut Session,
     global: &Global,
-    args: &NamesArgs,
+    names: &[String],
     operation: impl Fn(Vec<String>) -> Operation,
 ) -> Result<Exit, Stop> {
     let targets = session.targets(global)?;
-    let operation = operation(args.names.clone());
-    if !global.yes && targets.len() > 1 {
-        let what = if args.names.is_empty() { "all watchers".to_owned() } else { args.names.join(", ") };
-        let deed = format!("{} {what} on {}", render::json::name(&operation), counted(&targets));
-        require_yes(format!("{deed}?"), &deed).await?;
-    }
+    let operation = operation(names.to_vec());
+    consent(global, &operation, names, &targets).await?;
     act(session, global, operation, &targets).await
+}
+
+/// One node is nobody's surprise; many are asked about.
+async fn consent(
+    global: &Global,
+    operation: &Operation,
+    names: &[String],
+    targets: &[String],
+) -> Result<(), Stop> {
+    if global.yes || targets.len() <= 1 {
+        return Ok(());
+    }
+    let what = if names.is_empty() { "all watchers".to_owned() } else { names.join(", ") };
+    let deed = format!("{} {what} on {}", render::json::name(operation), counted(targets));
+    require_yes(format!("{deed}?"), &deed).await
 }
 
 async fn call(session: &mut Session, global: &Global, args: &CallArgs) -> Result<Exit, Stop> {

@@ -12,6 +12,7 @@ use crate::cluster::lifecycle::{Lifecycle, Verb};
 use crate::cluster::oneshot::new_name;
 use crate::cluster::procedure::{Procedure, Verdict};
 use crate::cluster::query::{Call, Stats};
+use crate::cluster::ready::{Ready, Survey};
 use crate::cluster::reset::Reset;
 use crate::inventory::NodeSpec;
 use crate::outcome::{ConfigureRequest, NodeState, Operation};
@@ -54,6 +55,8 @@ impl Plan {
             Operation::Configure(_) => "configure",
             Operation::Reset(_) => "reset",
             Operation::Stats { .. } => "stats",
+            Operation::Ready { .. } => "ready",
+            Operation::Survey => "survey",
             Operation::Call { command, .. } => command,
         }
     }
@@ -75,6 +78,8 @@ impl Plan {
             Operation::Restart { names } => lifecycle(Verb::Restart, names),
             Operation::Reload { names } => lifecycle(Verb::Reload, names),
             Operation::Stats { names } => Box::new(Stats::new(names.clone())),
+            Operation::Ready { names, wait } => Box::new(Ready::new(names.clone(), *wait)),
+            Operation::Survey => Box::new(Survey::new(self.services.clone())),
             Operation::Call { command, properties } => Box::new(Call::new(command, properties.clone())),
             Operation::Configure(request) => {
                 let name = new_name("configure", &ids.request());

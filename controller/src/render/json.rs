@@ -32,6 +32,8 @@ pub fn name(operation: &Operation) -> &'static str {
         Operation::Configure(_) => "configure",
         Operation::Reset(_) => "reset",
         Operation::Stats { .. } => "stats",
+        Operation::Ready { .. } => "ready",
+        Operation::Survey => "survey",
         Operation::Call { .. } => "call",
     }
 }

@@ -34,7 +34,7 @@ const LISTS: [&str; 4] = ["cluster", "initial_hosts", "peers", "seeds"];
 const INITIAL_HOSTS_PORT: &str = ":5001";
 
 /// Every how many members one is a seed in the 2015 set-up.
-const SEEDS_EVERY: usize = 5;
+pub(super) const SEEDS_EVERY: usize = 5;
 
 /// A `[list:NAME]` section.
 #[derive(Debug, Clone, PartialEq, Eq)]

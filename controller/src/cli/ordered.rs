@@ -1,0 +1,310 @@
+//! `ready`, starts and stops in the order that services declare, and `fresh`, which is a whole clean
+//! experiment: stop, configure, reset, ordered start.
+//!
+//! ```text
+//! survey ─► steps (pure: cluster::sequence) ─► one operation after the other ─► ready --wait ─► result
+//!                                                └ the first that fails ends it
+//! ```
+//!
+//! The result has a row for each target: that of the last operation, or of the one that failed; a
+//! node that was not part of that one is `skipped`.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use circus_protocol::command::ResetKind;
+use circus_protocol::service::Sequence;
+use serde_json::{Map, Value, json};
+use tokio::time::Instant;
+
+use super::change::{self, Confirmed};
+use super::exit::Exit;
+use super::output::{data, talk};
+use super::perform::print;
+use super::progress::{self, Purpose};
+use super::session::{ACT_TIMEOUT, READ_TIMEOUT, Session, Stop};
+use super::{FreshArgs, Global, ReadyArgs};
+use crate::cluster::sequence::{self, Group, Place, Step};
+use crate::inventory::fold::{counted, fold};
+use crate::outcome::{ConfigureRequest, NodeOutcome, NodeState, Operation, Outcome, ResetRequest};
+use crate::render::{self, Detail};
+
+/// Until services are ready: a database that joins its cluster takes minutes, not seconds.
+const READY_TIMEOUT: Duration = Duration::from_secs(600);
+
+pub(super) async fn ready(session: &mut Session, global: &Global, args: &ReadyArgs) -> Result<Exit, Stop> {
+    let targets = session.targets(global)?;
+    let operation = Operation::Ready { names: args.names.clone(), wait: args.wait };
+    let patience = if args.wait { READY_TIMEOUT } else { READ_TIMEOUT };
+    let options = Session::run_options(global, patience, &targets);
+    let outcome = progress::run(&mut session.fleet, &operation, &options, global, Purpose::Result).await;
+    let mut exit = Exit::of(&outcome);
+    if args.check && exit == Exit::Done && !render::all_ready(&outcome) {
+        exit = Exit::Differs;
+    }
+    print(session, global, &operation, &outcome, exit);
+    Ok(exit)
+}
+
+/// `start --ordered`.
+pub(super) async fn start(session: &mut Session, global: &Global, names: &[String]) -> Result<Exit, Stop> {
+    let mut walk = Walk::new(session, global, "start")?;
+    let result = walk.start(names).await;
+    walk.finish(result)
+}
+
+/// `stop --ordered`, confirmed already.
+pub(super) async fn stop(session: &mut Session, global: &Global, names: &[String]) -> Result<Exit, Stop> {
+    let mut walk = Walk::new(session, global, "stop")?;
+    let result = walk.stop(names).await;
+    walk.finish(result)
+}
+
+pub(super) async fn fresh(session: &mut Session, global: &Global, args: &FreshArgs) -> Result<Exit, Stop> {
+    let mut wipe = ResetRequest {
+        services: Vec::new(),
+        kind: ResetKind::All,
+        dry_run: false,
+        stop: true,
+        undo: false,
+        keep: args.keep.map(|keep| keep.as_secs_f64()),
+    };
+    if !global.yes {
+        let targets = session.targets(global)?;
+        match change::confirm_reset(session, global, args.confirm.as_deref(), &wipe, &targets).await? {
+            Confirmed::Yes | Confirmed::NothingToDo(Exit::Done) => {}
+            Confirmed::NothingToDo(exit) => return Ok(exit),
+        }
+    }
+    // They are stopped by then, in order; a node where one is not must say so.
+    wipe.stop = false;
+    let mut walk = Walk::new(session, global, "fresh")?;
+    let result = walk.fresh(&args.variables, wipe).await;
+    walk.finish(result)
+}
+
+/// Several operations that are one to the user.
+struct Walk<'a> {
+    session: &'a mut Session,
+    global: &'a Global,
+    /// What the user typed.
+    name: &'static str,
+    targets: Vec<String>,
+    phases: Vec<(&'static str, Duration)>,
+}
+
+/// The operation whose rows are the result, and those rows.
+type Last = (Operation, Outcome);
+
+impl<'a> Walk<'a> {
+    fn new(session: &'a mut Session, global: &'a Global, name: &'static str) -> Result<Self, Stop> {
+        let targets = session.targets(global)?;
+        Ok(Self { session, global, name, targets, phases: Vec::new() })
+    }
+
+    /// `Err` holds what failed.
+    async fn fresh(
+        &mut self,
+        variables: &[(String, String)],
+        wipe: ResetRequest,
+    ) -> Result<Result<Last, Last>, Stop> {
+        match self.stop(&[]).await? {
+            Ok(_) => {}
+            Err(last) => return Ok(Err(last)),
+        }
+        let configure =
+            ConfigureRequest { variables: variables.to_vec(), fresh: true, ..ConfigureRequest::default() };
+        let targets = self.targets.clone();
+        for (phase, operation) in
+            [("configure", Operation::Configure(configure)), ("reset", Operation::Reset(wipe))]
+        {
+            let begun = Instant::now();
+            let last = self.run(operation, ACT_TIMEOUT, &targets).await;
+            self.phases.push((phase, begun.elapsed()));
+            if Exit::of(&last.1) != Exit::Done {
+                return Ok(Err(last));
+            }
+        }
+        self.start(&[]).await
+    }
+
+    async fn start(&mut self, names: &[String]) -> Result<Result<Last, Last>, Stop> {
+        let places = match self.survey().await {
+            Ok(places) => places,
+            Err(last) => return Ok(Err(last)),
+        };
+        let steps = sequence::start(&places, names).map_err(|reason| Stop::new(Exit::Failed, reason))?;
+        if let Some(last) = self.carry_out("start", steps).await {
+            return Ok(Err(last));
+        }
+        // Who was ready early may have failed since.
+        let targets = self.targets.clone();
+        let operation = Operation::Ready { names: names.to_vec(), wait: true };
+        let last = self.run(operation, READY_TIMEOUT, &targets).await;
+        Ok(if Exit::of(&last.1) == Exit::Done { Ok(last) } else { Err(last) })
+    }
+
+    async fn stop(&mut self, names: &[String]) -> Result<Result<Last, Last>, Stop> {
+        let places = match self.survey().await {
+            Ok(places) => places,
+            Err(last) => return Ok(Err(last)),
+        };
+        let steps = sequence::stop(&places, names).map_err(|reason| Stop::new(Exit::Failed, reason))?;
+        if let Some(last) = self.carry_out("stop", steps).await {
+            return Ok(Err(last));
+        }
+        let targets = self.targets.clone();
+        let last = self.run(Operation::Stop { names: names.to_vec() }, ACT_TIMEOUT, &targets).await;
+        Ok(if Exit::of(&last.1) == Exit::Done { Ok(last) } else { Err(last) })
+    }
+
+    /// Who has what. A node that does not answer must not be left out of an order silently.
+    async fn survey(&mut self) -> Result<Vec<Place>, Last> {
+        let targets = self.targets.clone();
+        let last = self.run(Operation::Survey, READ_TIMEOUT, &targets).await;
+        if Exit::of(&last.1) != Exit::Done {
+            return Err(last);
+        }
+        let nodes = &self.session.cluster.inventory.nodes;
+        let positions: HashMap<&str, usize> =
+            nodes.iter().enumerate().map(|(at, node)| (node.name.as_str(), at)).collect();
+        Ok(last.1.nodes.iter().filter_map(|row| place(row, *positions.get(row.node.as_str())?)).collect())
+    }
+
+    /// What failed, if something did.
+    async fn carry_out(&mut self, phase: &'static str, steps: Vec<Step>) -> Option<Last> {
+        let begun = Instant::now();
+        let mut failed = None;
+        for step in steps {
+            let (operation, patience, Group { names, nodes }) = match step {
+                Step::Pause(time) => {
+                    if self.pause(time).await {
+                        continue;
+                    }
+                    let none = Group { names: Vec::new(), nodes: Vec::new() };
+                    (Operation::Survey, READ_TIMEOUT, none)
+                }
+                Step::Start(group) => (Operation::Start { names: group.names.clone() }, ACT_TIMEOUT, group),
+                Step::Stop(group) => (Operation::Stop { names: group.names.clone() }, ACT_TIMEOUT, group),
+                Step::Wait(group) => {
+                    (Operation::Ready { names: group.names.clone(), wait: true }, READY_TIMEOUT, group)
+                }
+            };
+            if nodes.is_empty() {
+                failed = Some((operation, Outcome::default()));
+                break;
+            }
+            let last = self.run(operation, patience, &nodes).await;
+            let exit = Exit::of(&last.1);
+            self.tell(&last, &names, exit);
+            if exit != Exit::Done {
+                failed = Some(last);
+                break;
+            }
+        }
+        self.phases.push((phase, begun.elapsed()));
+        failed
+    }
+
+    /// Whether it was not interrupted.
+    async fn pause(&self, time: Duration) -> bool {
+        tokio::select! {
+            () = tokio::time::sleep(time) => true,
+            _ = tokio::signal::ctrl_c() => false,
+        }
+    }
+
+    async fn run(&mut self, operation: Operation, patience: Duration, targets: &[String]) -> Last {
+        let options = Session::run_options(self.global, patience, targets);
+        let look = Purpose::Look;
+        let outcome = progress::run(&mut self.session.fleet, &operation, &options, self.global, look).await;
+        (operation, outcome)
+    }
+
+    /// A line for each step, for whoever watches.
+    fn tell(&self, (operation, outcome): &Last, names: &[String], exit: Exit) {
+        if self.global.quiet {
+            return;
+        }
+        let nodes: Vec<&str> = outcome.nodes.iter().map(|row| row.node.as_str()).collect();
+        let what = if exit == Exit::Done { "done" } else { "not done" };
+        let (verb, time) = (render::json::name(operation), render::units::seconds(outcome.elapsed));
+        talk(&render::table::plain(&format!(
+            "{verb} {} on {}: {what} in {time}",
+            fold(names),
+            counted(&nodes)
+        )));
+    }
+
+    /// Prints the result, one row for each target.
+    fn finish(self, result: Result<Result<Last, Last>, Stop>) -> Result<Exit, Stop> {
+        let (operation, outcome) = match result? {
+            Ok(last) | Err(last) => last,
+        };
+        let outcome = self.complete(&operation, outcome);
+        let exit = if outcome.nodes.iter().any(|row| row.state == NodeState::Cancelled) {
+            Exit::Interrupted
+        } else {
+            Exit::of(&outcome)
+        };
+        self.session.learn(&outcome);
+        if !(self.global.json || self.global.ndjson) {
+            data(&render::outcome(&operation, &outcome, Detail::Full));
+            if self.phases.len() > 1 {
+                data(&render::phases(&self.phases));
+            }
+            return Ok(exit);
+        }
+        let cluster = &self.session.cluster.name;
+        let mut document = match render::json::document(&operation, cluster, &outcome, exit.number()) {
+            Value::Object(map) => map,
+            other => Map::from_iter([("nodes".to_owned(), other)]),
+        };
+        document.insert("operation".to_owned(), self.name.into());
+        document.insert("last".to_owned(), render::json::name(&operation).into());
+        let phase = |(name, time): &(&str, Duration)| json!({"phase": name, "elapsed": time.as_secs_f64()});
+        document.insert("phases".to_owned(), self.phases.iter().map(phase).collect());
+        let text = Value::Object(document);
+        data(&if self.global.json { format!("{text:#}\n") } else { format!("{text}\n") });
+        Ok(exit)
+    }
+
+    fn complete(&self, operation: &Operation, outcome: Outcome) -> Outcome {
+        let elapsed = outcome.elapsed;
+        let interrupted = outcome.nodes.is_empty();
+        let mut known: HashMap<String, NodeOutcome> =
+            outcome.nodes.into_iter().map(|row| (row.node.clone(), row)).collect();
+        let verb = render::json::name(operation);
+        let missing = |node: &String| NodeOutcome {
+            node: node.clone(),
+            state: if interrupted { NodeState::Cancelled } else { NodeState::Skipped },
+            reason: if interrupted {
+                "interrupted".to_owned()
+            } else {
+                format!("`{verb}` did not succeed elsewhere; nothing more was done")
+            },
+            daemon: None,
+            data: Value::Null,
+            elapsed,
+        };
+        let nodes =
+            self.targets.iter().map(|node| known.remove(node).unwrap_or_else(|| missing(node))).collect();
+        Outcome { nodes, elapsed }
+    }
+}
+
+/// What a row of a survey says; `None` for a node that has nothing to start.
+fn place(row: &NodeOutcome, index: usize) -> Option<Place> {
+    let names = row.data.get("watchers").and_then(Value::as_array)?;
+    let services = row.data.get("services").and_then(Value::as_object);
+    Some(Place {
+        node: row.node.clone(),
+        index,
+        watchers: names.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
+        services: services
+            .into_iter()
+            .flatten()
+            .filter_map(|(name, said)| Sequence::from_json(name, said))
+            .collect(),
+    })
+}

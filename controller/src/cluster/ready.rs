@@ -1,0 +1,262 @@
+//! `ready`: how far watchers have come, and waiting until they are there; and the survey that tells
+//! what a node has, before an ordered start.
+//!
+//! ```text
+//!  native  ready {wait} ─► all ready, or one that will not be ─► verdict
+//!             └───────────── the rest of the time ──┘
+//!  stock   status ─► all active ─► verdict         (it has no probes: active is all it can tell)
+//!             └ pause ┘
+//! ```
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use circus_protocol::service::Sequence;
+use serde_json::{Map, Value, json};
+
+use crate::cluster::answer::{Answer, Request};
+use crate::cluster::names::{Listed, alternation, is_helper, is_oneshot, listed, select};
+use crate::cluster::plan::ServicesFile;
+use crate::cluster::procedure::{Context, Event, Next, Procedure, Verdict, refused, refused_by_rs};
+use crate::outcome::NodeState;
+
+/// How long a native node may take for one answer: short enough that it says now and then what is
+/// missing, for the row of a node whose time is over.
+const ASK_AGAIN: f64 = 2.0;
+/// The pause before a native node is asked again; it has waited already.
+const AGAIN: Duration = Duration::from_millis(50);
+/// How long between two looks at a stock node.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
+
+/// How far watchers have come.
+#[derive(Debug)]
+pub struct Ready {
+    wanted: Vec<String>,
+    wait: bool,
+    /// What is missing, as it was told last.
+    missing: Vec<String>,
+}
+
+impl Ready {
+    /// Of these watchers; of all when none is named. `wait`: until all are ready.
+    #[must_use]
+    pub fn new(wanted: Vec<String>, wait: bool) -> Self {
+        Self { wanted, wait, missing: Vec::new() }
+    }
+
+    fn ask(&self, context: &Context<'_>) -> Next {
+        if !context.daemon.can("ready") {
+            return Next::Send(Request::new("status", json!({})));
+        }
+        let mut properties = match self.wanted.as_slice() {
+            [] => Map::new(),
+            [name] => Map::from_iter([("name".to_owned(), json!(name))]),
+            several => Map::from_iter([
+                ("name".to_owned(), json!(alternation(several))),
+                ("match".to_owned(), json!("regex")),
+            ]),
+        };
+        if self.wait {
+            properties.insert("wait".to_owned(), json!(ASK_AGAIN));
+        }
+        Next::Send(Request::new("ready", Value::Object(properties)))
+    }
+
+    /// The same form from a `status`.
+    fn of_stock(&self, all: &[Listed]) -> Result<Map<String, Value>, Verdict> {
+        let chosen = select(all, &self.wanted).map_err(|reason| Verdict::bare(NodeState::Refused, reason))?;
+        let state = |watcher: &Listed| match watcher.state.as_str() {
+            "active" => json!({"state": "up", "ready": true, "detail": ""}),
+            "stopped" => json!({"state": "down", "ready": false, "detail": ""}),
+            other => json!({"state": "starting", "ready": false, "detail": other}),
+        };
+        Ok(chosen.iter().map(|watcher| (watcher.name.clone(), state(watcher))).collect())
+    }
+
+    fn judge(&mut self, mut watchers: Map<String, Value>, pause: Duration) -> Next {
+        watchers.retain(|name, _| !(is_oneshot(name) || self.wanted.is_empty() && is_helper(name)));
+        if let Some(missing) = self.wanted.iter().find(|wanted| !has(&watchers, wanted)) {
+            let there: Vec<&str> = watchers.keys().map(String::as_str).collect();
+            let reason = format!("no watcher named {missing}; it has {}", there.join(", "));
+            return Verdict::bare(NodeState::Refused, reason).into();
+        }
+        let word = |said: &Value| said.get("state").and_then(Value::as_str).unwrap_or("?").to_owned();
+        let ready = |said: &Value| said.get("ready").and_then(Value::as_bool).unwrap_or(false);
+        // Who was not named and does not run is not waited for.
+        let counts = |said: &Value| !self.wanted.is_empty() || word(said) != "down";
+        let open: Vec<(&String, &Value)> =
+            watchers.iter().filter(|(_, said)| counts(said) && !ready(said)).collect();
+        self.missing = open.iter().map(|(name, said)| told(name, said)).collect();
+        let lost: Vec<String> = open
+            .iter()
+            .filter(|(_, said)| matches!(word(said).as_str(), "failed" | "down"))
+            .map(|(name, said)| told(name, said))
+            .collect();
+        let done = !self.wait || open.is_empty();
+        if !done && lost.is_empty() {
+            return Next::Pause(pause);
+        }
+        let data = json!({ "watchers": watchers });
+        if done {
+            return Verdict::with(NodeState::Done, "", data).into();
+        }
+        Verdict::with(NodeState::Failed, lost.join("; "), data).into()
+    }
+}
+
+fn has(watchers: &Map<String, Value>, wanted: &str) -> bool {
+    let wanted = wanted.to_lowercase();
+    watchers.keys().any(|name| name.to_lowercase() == wanted)
+}
+
+/// `cassandra is starting: tcp 127.0.0.1:9042: connection refused`.
+fn told(name: &str, said: &Value) -> String {
+    let text = |key: &str| said.get(key).and_then(Value::as_str).unwrap_or_default();
+    match text("detail") {
+        "" => format!("{name} is {}", text("state")),
+        detail => format!("{name} is {}: {detail}", text("state")),
+    }
+}
+
+impl Procedure for Ready {
+    fn next(&mut self, context: &Context<'_>, event: Event) -> Next {
+        let answer = match event {
+            Event::Begin | Event::Woken => return self.ask(context),
+            Event::Answer(answer) => answer,
+        };
+        let native = context.daemon.can("ready");
+        match answer {
+            Answer::Ok(mut reply) if native => match reply.remove("watchers") {
+                Some(Value::Object(watchers)) => self.judge(watchers, AGAIN),
+                _ => Verdict::bare(NodeState::Failed, "ready: the answer has no `watchers`").into(),
+            },
+            Answer::Ok(reply) => match self.of_stock(&listed(&reply)) {
+                Ok(watchers) => self.judge(watchers, LOOK_AGAIN),
+                Err(verdict) => verdict.into(),
+            },
+            Answer::Error { errno, reason } if native => refused_by_rs("ready", errno, &reason).into(),
+            Answer::Error { errno, reason } => refused("status", errno, &reason).into(),
+        }
+    }
+
+    fn waits_for(&self) -> Option<String> {
+        (!self.missing.is_empty()).then(|| self.missing.join("; "))
+    }
+}
+
+/// What a node has: `{"watchers": [NAME], "services": {NAME: sequence}}`.
+#[derive(Debug)]
+pub struct Survey {
+    services: Option<Arc<ServicesFile>>,
+}
+
+impl Survey {
+    /// A stock node's services are in the console's own file.
+    #[must_use]
+    pub fn new(services: Option<Arc<ServicesFile>>) -> Self {
+        Self { services }
+    }
+
+    fn described(&self) -> Map<String, Value> {
+        let files = self.services.iter().map(|file| &file.services);
+        files
+            .flat_map(|all| all.services.iter().map(move |one| Sequence::of(one, &all.lists)))
+            .map(|sequence| (sequence.service.clone(), sequence.to_json()))
+            .collect()
+    }
+}
+
+impl Procedure for Survey {
+    fn next(&mut self, context: &Context<'_>, event: Event) -> Next {
+        let native = context.daemon.can("hello");
+        let request = if native { "hello" } else { "status" };
+        let mut reply = match event {
+            Event::Begin | Event::Woken => return Next::Send(Request::new(request, json!({}))),
+            Event::Answer(Answer::Ok(reply)) => reply,
+            Event::Answer(Answer::Error { errno, reason }) => {
+                return refused(request, errno, &reason).into();
+            }
+        };
+        let (names, services): (Vec<String>, _) = if native {
+            let watchers = reply.get("watchers").and_then(Value::as_object);
+            let names = watchers.into_iter().flat_map(Map::keys).cloned().collect();
+            (names, reply.remove("services").unwrap_or_else(|| json!({})))
+        } else {
+            let names = listed(&reply).into_iter().map(|watcher| watcher.name).collect();
+            (names, Value::Object(self.described()))
+        };
+        let names: Vec<String> = names.into_iter().filter(|name| !is_helper(name)).collect();
+        Verdict::with(NodeState::Done, "", json!({"watchers": names, "services": services})).into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::node::Daemon;
+
+    fn native() -> Daemon {
+        let hello = json!({"version": "1", "extensions": ["hello", "ready"]});
+        Daemon::from_hello(hello.as_object().expect("an object").clone())
+    }
+
+    fn answer(value: Value) -> Event {
+        Event::Answer(Answer::Ok(value.as_object().expect("an object").clone()))
+    }
+
+    fn play(ready: &mut Ready, daemon: &Daemon, answers: &[Value]) -> Next {
+        let context = Context { daemon, now: Duration::ZERO };
+        let mut next = ready.next(&context, Event::Begin);
+        for said in answers {
+            assert!(matches!(next, Next::Send(_)), "{next:?}");
+            next = ready.next(&context, answer(said.clone()));
+            if let Next::Pause(_) = next {
+                next = ready.next(&context, Event::Woken);
+            }
+        }
+        next
+    }
+
+    #[test]
+    fn waits_until_all_is_ready() {
+        let mut ready = Ready::new(vec!["db".into()], true);
+        let starting = json!({"watchers": {"db": {"state": "starting", "ready": false, "detail": "port 1"}}});
+        let joined = json!({"watchers": {"db": {"state": "joined", "ready": true, "detail": ""}}});
+        let next = play(&mut ready, &native(), &[starting.clone(), starting]);
+        let Next::Send(request) = next else { panic!("{next:?}") };
+        assert_eq!((request.command.as_str(), &request.properties["wait"]), ("ready", &json!(2.0)));
+        assert_eq!(ready.waits_for().as_deref(), Some("db is starting: port 1"));
+        let next = play(&mut ready, &native(), &[joined]);
+        assert!(matches!(next, Next::Finish(Verdict { state: NodeState::Done, .. })), "{next:?}");
+    }
+
+    #[test]
+    fn what_will_not_be_ready_is_not_waited_for() {
+        let failed = json!({"watchers": {"db": {"state": "failed", "ready": false, "detail": "exit 3"}}});
+        let next = play(&mut Ready::new(Vec::new(), true), &native(), &[failed]);
+        let Next::Finish(verdict) = next else { panic!("{next:?}") };
+        assert_eq!((verdict.state, verdict.reason.as_str()), (NodeState::Failed, "db is failed: exit 3"));
+    }
+
+    #[test]
+    fn a_stock_node_tells_what_it_can() {
+        let states = json!({"statuses": {"db": "active", "web": "stopped", "circusd-stats": "active"}});
+        let next = play(&mut Ready::new(Vec::new(), true), &Daemon::Stock, std::slice::from_ref(&states));
+        let Next::Finish(verdict) = next else { panic!("{next:?}") };
+        assert_eq!(verdict.state, NodeState::Done);
+        assert_eq!(verdict.data["watchers"]["db"]["state"], "up");
+        let named = play(&mut Ready::new(vec!["web".into()], true), &Daemon::Stock, &[states]);
+        let Next::Finish(verdict) = named else { panic!("{named:?}") };
+        assert_eq!((verdict.state, verdict.reason.as_str()), (NodeState::Failed, "web is down"));
+    }
+
+    #[test]
+    fn a_survey_tells_watchers_and_services() {
+        let context = Context { daemon: &native(), now: Duration::ZERO };
+        let mut survey = Survey::new(None);
+        assert!(matches!(survey.next(&context, Event::Begin), Next::Send(_)));
+        let hello = json!({"watchers": {"db": {}, "plugin:x": {}}, "services": {"db": {}}});
+        let Next::Finish(verdict) = survey.next(&context, answer(hello)) else { panic!("no end") };
+        assert_eq!(verdict.data, json!({"watchers": ["db"], "services": {"db": {}}}));
+    }
+}
