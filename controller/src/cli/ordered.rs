@@ -23,7 +23,7 @@ use super::output::{data, talk};
 use super::perform::print;
 use super::progress::{self, Purpose};
 use super::session::{ACT_TIMEOUT, READ_TIMEOUT, Session, Stop};
-use super::{FreshArgs, Global, ReadyArgs};
+use super::{FreshArgs, Global, ReadyArgs, whole};
 use crate::cluster::sequence::{self, Group, Place, Step};
 use crate::inventory::fold::{counted, fold};
 use crate::outcome::{ConfigureRequest, NodeOutcome, NodeState, Operation, Outcome, ResetRequest};
@@ -69,8 +69,9 @@ pub(super) async fn fresh(session: &mut Session, global: &Global, args: &FreshAr
         undo: false,
         keep: args.keep.map(|keep| keep.as_secs_f64()),
     };
+    let targets = session.targets(global)?;
+    whole::refuse_half(session, global, &wipe, &targets).await?;
     if !global.yes {
-        let targets = session.targets(global)?;
         match change::confirm_reset(session, global, args.confirm.as_deref(), &wipe, &targets).await? {
             Confirmed::Yes | Confirmed::NothingToDo(Exit::Done) => {}
             Confirmed::NothingToDo(exit) => return Ok(exit),
