@@ -119,7 +119,7 @@ fn program(dir: &Path, text: &str) -> PathBuf {
 #[test]
 fn a_launcher_that_ends_leaves_its_child_to_us() {
     play(async |world| {
-        let tree = Tree::sh(world, "sleep 300 & trap 'exit 3' TERM; wait");
+        let tree = Tree::sh(world, "trap 'exit 3' TERM; sleep 300 & wait");
         world.spawned(tree.key).await;
         tree.sleepers(1).await;
         world.signal(tree.key, Signal::TERM, Reach::Process);
@@ -262,8 +262,8 @@ fn children_that_were_told_with_their_parent_are_not_told_again() {
     let dir = tempfile::tempdir().unwrap();
     let count = dir.path().join("count");
     let script = format!(
-        "sh -c 'trap \"echo told >> {0}\" TERM; echo ready > {0}; while :; do sleep 0.02; done' & \
-         trap 'exit 0' TERM; wait",
+        "trap 'exit 0' TERM; \
+         sh -c 'trap \"echo told >> {0}\" TERM; echo ready > {0}; while :; do sleep 0.02; done' & wait",
         count.display()
     );
     play(async |world| {
