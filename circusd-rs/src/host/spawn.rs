@@ -61,8 +61,6 @@ pub(crate) struct Descriptors<'a> {
 #[derive(Debug)]
 pub(crate) struct Forked {
     pub(crate) pid: i32,
-    /// Readable when the process ends; `None` where the kernel has no such thing.
-    pub(crate) pidfd: Option<OwnedFd>,
     /// Ends empty when the program runs; does not block.
     pub(crate) report: OwnedFd,
     /// Whether it was born into the cgroup that was wanted.
@@ -96,7 +94,7 @@ pub(crate) fn fork(plan: &Plan, descriptors: &Descriptors<'_>) -> io::Result<For
     if pid < 0 {
         return Err(error);
     }
-    Ok(Forked { pid, pidfd: raw::pidfd_open(pid).ok(), report, confined })
+    Ok(Forked { pid, report, confined })
 }
 
 /// Fork, into a cgroup if one is given and the kernel can. Moving a process there afterwards would

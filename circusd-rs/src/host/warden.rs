@@ -3,7 +3,7 @@
 //! ```text
 //!  Runner ──Order──► warden ──fork──► child ─┬─ report pipe, pidfd ──Notice──► warden ──Input──► loop
 //!                      ▲                     └─ stdout, stderr ──► output thread
-//!                      └── SIGCHLD: orphans, and processes whose kernel has no pidfd
+//!                      └── SIGCHLD: all ends where orphans come to us, else of those without a pidfd
 //! ```
 //!
 //! One thread, because whoever reaps makes a process number free for reuse: here nothing can be
@@ -26,6 +26,8 @@ use std::thread;
 
 use circus_protocol::number::Signal;
 use circus_protocol::reply::Refusal;
+use nix::sys::signal::SigSet;
+use nix::sys::signal::Signal::SIGCHLD;
 use tokio::runtime;
 use tokio::select;
 use tokio::signal::unix::{Signal as SignalStream, SignalKind, signal};
@@ -139,9 +141,11 @@ pub(crate) fn start(
         ooms: Ooms::default(),
         dead: Vec::new(),
     };
-    thread::Builder::new()
-        .name("warden".to_owned())
-        .spawn(move || runtime.block_on(warden.run(inputs, orders, noticed, exits)))?;
+    thread::Builder::new().name("warden".to_owned()).spawn(move || {
+        // Whoever started us may have left it blocked.
+        let _stays_as_it_is = SigSet::from(SIGCHLD).thread_unblock();
+        runtime.block_on(warden.run(inputs, orders, noticed, exits));
+    })?;
     Ok(sender)
 }
 

@@ -87,14 +87,17 @@ impl Warden {
         unused.iter().for_each(Cgroup::remove);
         self.children.insert(key, Child::starting(pid, plan, cgroup));
         self.keys.insert(forked.pid, key);
+        // Whose orphans come to us is told of every end by SIGCHLD, and every descriptor that we hold
+        // is copied and closed again by each later child.
+        let pidfd = if self.adopt { None } else { raw::pidfd_open(forked.pid).ok() };
         match report_by_now(&forked.report) {
             Some(report) => {
                 self.started(key, &report);
-                if self.children.contains_key(&key) {
-                    tokio::spawn(watch_end(key, forked.pidfd, self.notices.clone()));
+                if let Some(pidfd) = pidfd.filter(|_| self.children.contains_key(&key)) {
+                    tokio::spawn(watch_end(key, Some(pidfd), self.notices.clone()));
                 }
             }
-            None => drop(tokio::spawn(watch(key, forked.report, forked.pidfd, self.notices.clone()))),
+            None => drop(tokio::spawn(watch(key, forked.report, pidfd, self.notices.clone()))),
         }
     }
 
