@@ -79,8 +79,8 @@ impl Client {
 
     /// One request and its reply.
     pub(crate) fn ask(&mut self, payload: &[u8]) -> io::Result<Vec<u8>> {
-        self.send(payload)?;
-        self.receive()
+        let named = |error| io::Error::other(format!("{}: {error}", String::from_utf8_lossy(payload)));
+        self.send(payload).and_then(|()| self.receive()).map_err(named)
     }
 
     /// As `ask`, and again while stock is busy with something else.
