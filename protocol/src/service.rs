@@ -92,6 +92,9 @@ pub struct Service {
     pub exit_meanings: Vec<ExitMeaning>,
     /// Log files that it writes itself.
     pub logs: Vec<LogFile>,
+    /// Resources that it should have. Nothing is set by this: a limit that may not be raised would keep
+    /// the service from starting at all.
+    pub limits: Vec<Limit>,
     /// Lists of its own, from its profile; they count before those of [`Services`].
     pub lists: Vec<ListVariable>,
     /// Values of its own, from its profile; they count before those of [`Services`].
@@ -137,6 +140,17 @@ pub struct ExitMeaning {
     pub code: i32,
     /// For people.
     pub meaning: String,
+}
+
+/// `limit.nofile`: how much of a resource a service should have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limit {
+    /// As in `rlimit_nofile`, without its `rlimit_`.
+    pub resource: String,
+    /// The least; unlimited when absent.
+    pub least: Option<u64>,
+    /// Where it stands.
+    pub place: Place,
 }
 
 /// `log.LABEL`: a file that the service writes itself.

@@ -21,7 +21,8 @@ pub(super) fn file(chosen: &[Chosen], output: Option<&Path>) -> String {
 ;
 ;     circusd-rs --check {shown}
 ;     circusd-rs {shown}               on every node
-;     circusman --cluster ADDRESSES fresh
+;     circusman --cluster ADDRESSES configure --fresh
+;     circusman start
 ;
 ; What the profiles say: circusd-rs profiles {}
 ; Every key below a `;` is as the profile has it; take the `;` away to say something else.
@@ -74,7 +75,16 @@ fn service(one: &Chosen, all: &[Chosen]) -> String {
             text.push('\n');
         }
         match group {
-            "watcher." => text += "; watcher.uid =\n",
+            "watcher." => {
+                for (limit, least) in
+                    keys.iter().filter_map(|(key, least)| Some((key.strip_prefix("limit.")?, least)))
+                {
+                    let value = if least == "unlimited" { "" } else { least };
+                    text += format!("; watcher.rlimit_{limit} = {value}").trim_end();
+                    text.push('\n');
+                }
+                text += "; watcher.uid =\n";
+            }
             "env." => text += "; env.JAVA_HOME =\n",
             _ => {}
         }

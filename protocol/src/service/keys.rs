@@ -114,8 +114,9 @@ impl Kind {
 }
 
 /// Keys of services and profiles that are `family.NAME`: what the watcher of the same name gets unless
-/// it says otherwise, what an exit code means, where the service writes its own log.
-pub(super) const FAMILIES: [&str; 4] = ["watcher", "env", "exit", "log"];
+/// it says otherwise, what an exit code means, where the service writes its own log, which resources it
+/// should have.
+pub(super) const FAMILIES: [&str; 5] = ["watcher", "env", "exit", "log", "limit"];
 
 /// The family of such a key, and what comes after its dot.
 pub(super) fn family(key: &str) -> Option<(&'static str, &str)> {

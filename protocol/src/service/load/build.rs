@@ -133,6 +133,7 @@ impl Builder<'_> {
             watcher: own.map(|part| self.defaults(part, "watcher", home.as_ref())).unwrap_or_default(),
             env: own.map(|part| self.defaults(part, "env", home.as_ref())).unwrap_or_default(),
             exit_meanings: own.map(|part| self.exit_meanings(part)).unwrap_or_default(),
+            limits: own.map(|part| self.limits(part)).unwrap_or_default(),
             logs: own.map(|part| self.logs(part, home.as_ref())).unwrap_or_default(),
             lists: self.own_lists.clone(),
             values: self.own_values.clone(),

@@ -3,7 +3,7 @@
 
 use super::super::keys::{Kind, family};
 use super::super::scope::Scope;
-use super::super::{ExitMeaning, LogFile, PathText, WatcherDefault};
+use super::super::{ExitMeaning, Limit, LogFile, PathText, WatcherDefault};
 use super::ServiceError;
 use super::build::{Builder, fault, of_kind};
 use super::names;
@@ -98,6 +98,28 @@ impl Builder<'_> {
             }
         }
         meanings
+    }
+
+    /// `limit.nofile = 100000`, or `unlimited`.
+    pub(super) fn limits(&self, part: &Part<'_>) -> Vec<Limit> {
+        let mut limits = Vec::new();
+        for (key, entry) in &part.entries {
+            let Some((_, resource)) = family(key).filter(|(family, _)| *family == "limit") else { continue };
+            let least = match entry.value.as_str() {
+                "unlimited" => Ok(None),
+                number => number.parse().map(Some),
+            };
+            match least {
+                Ok(least) => {
+                    limits.push(Limit { resource: resource.to_lowercase(), least, place: entry.place() });
+                }
+                Err(_) => {
+                    let reason = format!("{:?} is neither a number nor `unlimited`", entry.value);
+                    fault(part, entry, key, reason, self.errors);
+                }
+            }
+        }
+        limits
     }
 
     /// `log.LABEL = path`.
