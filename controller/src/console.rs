@@ -8,7 +8,7 @@
 //! with the status of the last command that failed, so that scripts can feed it.
 
 mod complete;
-mod words;
+mod script;
 
 use std::collections::VecDeque;
 use std::io::{BufRead, IsTerminal};
@@ -30,6 +30,7 @@ use crate::cli::progress::{self, Purpose};
 use crate::cli::session::{Session, Stop};
 use crate::cli::{Cli, Global, Verb};
 use crate::outcome::Operation;
+use crate::words;
 use complete::{Known, Prompter};
 
 /// Lines that are remembered.
@@ -80,7 +81,7 @@ impl Source {
     /// Commands separated by `;` or line ends.
     #[must_use]
     pub fn script(text: &str) -> Self {
-        Self::Script(words::commands(text).into())
+        Self::Script(script::commands(text).into())
     }
 
     /// The next line, with completion and history where there is somebody to type.
@@ -163,7 +164,7 @@ pub async fn run(mut session: Session, global: &Global, mut source: Source) -> R
             match source.line(&session, history.as_deref()).await? {
                 Read::End => break,
                 Read::Dropped => {}
-                Read::Line(line) => waiting.extend(words::commands(&line)),
+                Read::Line(line) => waiting.extend(script::commands(&line)),
             }
             continue;
         };
@@ -225,7 +226,7 @@ enum Next {
 }
 
 async fn execute(session: &mut Session, global: &Global, line: &str) -> Next {
-    let words = match words::split(line) {
+    let words = match words::split(line, words::CONSOLE) {
         Ok(words) => words,
         Err(error) => {
             complain(&error.to_string());

@@ -21,3 +21,4 @@ pub mod inventory;
 pub mod link;
 pub mod outcome;
 pub mod render;
+mod words;

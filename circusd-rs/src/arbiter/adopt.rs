@@ -77,7 +77,7 @@ impl Arbiter {
             match self.names.get(config.name.key()).copied().filter(|id| *id <= before) {
                 Some(id) => self.rebuild(id, config, "restart", work),
                 None => {
-                    self.create_from_file(config, work);
+                    self.create(config);
                 }
             }
         }
@@ -125,15 +125,6 @@ impl Arbiter {
         self.names.insert(config.name.key().to_owned(), id);
         self.watchers.insert(id, Watcher::new(id, config));
         id
-    }
-
-    fn create_from_file(&mut self, config: WatcherConfig, work: &mut Work) -> WatcherId {
-        if config.numprocesses == 0 && !config.singleton {
-            let text =
-                format!("Non-singleton watcher {} with numprocesses=0 won't start any process", config.name);
-            work.log(LogLevel::Warn, text);
-        }
-        self.create(config)
     }
 
     // ---- reloadconfig ----
@@ -196,7 +187,7 @@ impl Arbiter {
             }
             Change::Add(config) => {
                 let (start, on_demand) = (config.autostart, config.on_demand);
-                let id = self.create_from_file(config, work);
+                let id = self.create(config);
                 if start {
                     self.queue_start(id, work);
                 }

@@ -3,7 +3,7 @@
 use super::*;
 
 fn parse(line: &str) -> Result<Cli, String> {
-    let words = words::split(line).map_err(|error| error.to_string())?;
+    let words = words::split(line, words::CONSOLE).map_err(|error| error.to_string())?;
     let matches = command().try_get_matches_from(words).map_err(|error| error.render().to_string())?;
     Cli::from_arg_matches(&matches).map_err(|error| error.to_string())
 }

@@ -8,7 +8,6 @@
 //! the daemon; `EOF` leaves. What goes wrong with a line ends the line, not the shell.
 
 mod complete;
-mod words;
 
 use std::io::{BufRead, IsTerminal, Read};
 use std::time::Duration;
@@ -23,6 +22,7 @@ use super::commands::{self, Command};
 use super::{Session, Status, connection, line, tell};
 use crate::cli::output::{data, talk};
 use crate::console::{self, Terminal};
+use crate::words;
 use complete::{Helper, NamesWanted};
 
 const PROMPT: &str = "(circusctl) ";
@@ -179,7 +179,7 @@ async fn interpret(session: &mut Session, line: &str) {
 }
 
 async fn execute(session: &mut Session, line: &str) {
-    let words = match words::split(line) {
+    let words = match words::split(line, words::SHLEX) {
         Ok(words) => words,
         Err(error) => return talk(&format!("circusctl: {error}")),
     };
