@@ -1,6 +1,7 @@
 //! The log of the daemon and its command line: section 8.1.
 
 use std::net::{TcpListener, UdpSocket};
+use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -143,22 +144,63 @@ fn lines_go_where_and_look_as_configured() {
 fn syslog_gets_the_log() {
     for flavor in [Flavor::Stock, Flavor::Ours] {
         let directory = tempfile::tempdir().expect("a directory");
-        let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
-        socket.set_read_timeout(Some(PATIENCE)).expect("a timeout");
-        let output = format!("syslog://{}?local3", socket.local_addr().expect("an address"));
-        let daemon = Started::new(flavor, directory.path(), &["--log-output", &output]);
-        let mut buffer = [0; 2048];
-        let line = until("One started", || {
-            let len = socket.recv(&mut buffer).expect("a message");
-            let line = String::from_utf8_lossy(&buffer[..len]).into_owned();
-            line.ends_with("[INFO] One started\0").then_some(line)
-        });
-        assert!(
-            line.starts_with("<158>") && line.contains(&format!(" circus[{}] ", daemon.program.pid())),
-            "{line}"
-        );
-        assert_eq!(daemon.end(), 0);
+        let udp = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+        udp.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        let place = udp.local_addr().expect("an address").to_string();
+        hears(flavor, directory.path(), &place, |buffer| udp.recv(buffer));
+        let path = directory.path().join("syslog");
+        let unix = UnixDatagram::bind(&path).expect("a socket");
+        unix.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        hears(flavor, directory.path(), path.to_str().expect("a path"), |buffer| unix.recv(buffer));
     }
+}
+
+/// One daemon that logs to a syslog at that place, until its first watcher runs.
+fn hears(
+    flavor: Flavor,
+    directory: &Path,
+    place: &str,
+    receive: impl Fn(&mut [u8]) -> std::io::Result<usize>,
+) {
+    let daemon = Started::new(flavor, directory, &["--log-output", &format!("syslog://{place}?local3")]);
+    let mut buffer = [0; 2048];
+    let line = until("One started", || {
+        let len = receive(&mut buffer).expect("a message");
+        let line = String::from_utf8_lossy(&buffer[..len]).into_owned();
+        line.ends_with("[INFO] One started\0").then_some(line)
+    });
+    assert!(
+        line.starts_with("<158>") && line.contains(&format!(" circus[{}] ", daemon.program.pid())),
+        "{flavor:?} {place}: {line}"
+    );
+    assert_eq!(daemon.end(), 0);
+}
+
+/// Stock reads YAML where PyYAML is installed, which is no dependency of its own.
+#[test]
+fn a_yaml_logging_configuration_is_refused_in_words() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (ini, _) = write_ini(directory.path(), "loggerconfig = log.yaml\n");
+    std::fs::write(directory.path().join("log.yaml"), "version: 1\n").expect("written");
+    for arguments in [&["--check"][..], &[]] {
+        let mut command = program(Flavor::Ours);
+        let (status, _, stderr) = run(command.args(arguments).arg(&ini).current_dir(directory.path()));
+        assert_eq!(status, 1, "{stderr}");
+        assert!(stderr.contains("log.yaml") && stderr.contains("convert it to JSON"), "{stderr}");
+    }
+}
+
+/// D71: stock ends with status 1 where circus-web is missing.
+#[test]
+fn httpd_costs_the_console_only() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (ini, _) = write_ini(directory.path(), "httpd = True\n");
+    let (status, stdout, stderr) = run(program(Flavor::Stock).arg(&ini).current_dir(directory.path()));
+    assert_eq!(status, 1, "{stdout}{stderr}");
+    assert!(format!("{stdout}{stderr}").contains("circus-web"), "{stdout}{stderr}");
+    let (status, _, stderr) = run(program(Flavor::Ours).arg("--check").arg(&ini));
+    assert_eq!(status, 0, "{stderr}");
+    assert!(stderr.contains("[circus] httpd has no effect"), "{stderr}");
 }
 
 #[test]
