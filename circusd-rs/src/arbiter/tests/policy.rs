@@ -140,6 +140,20 @@ fn never_is_respawn_false_and_always_overrides_it() {
     check(&mut play, &["one reap 101 0", "one spawn 102"]);
 }
 
+#[test]
+fn on_demand_waits_for_the_next_knock_however_the_last_one_ended() {
+    let cmd = "prog $(circus.sockets.a)".to_owned();
+    let config = WatcherConfig { use_sockets: true, on_demand: true, cmd, ..with(1, on_failure()) };
+    let mut play = crate::arbiter::tests::sockets::play(vec![config]);
+    for pid in 101..104 {
+        play.input(Input::SocketReady { socket: "a".to_owned() });
+        play.die(pid, 0);
+        play.pass(10.0);
+        assert_eq!(reason(&play), Reason::Demand);
+        assert!(play.take().ends_with("watch {\"a\"}\n"), "it is watched again");
+    }
+}
+
 // ---- back-off ----
 
 #[test]
