@@ -56,7 +56,7 @@ fn events(s: &mut Session) {
 
 fn watcher(name: &str, hooks: &[(&str, &str)]) -> String {
     let hooks: String = hooks.iter().map(|(hook, value)| format!("hooks.{hook} = {value}\n")).collect();
-    format!("[watcher:{name}]\ncmd = sleep 1000\nautostart = False\ngraceful_timeout = 0.3\n{hooks}\n")
+    format!("[watcher:{name}]\ncmd = sleep 1000\nautostart = False\ngraceful_timeout = 3\n{hooks}\n")
 }
 
 /// Starts and stops one watcher, with all that is published.
