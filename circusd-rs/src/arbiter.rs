@@ -9,8 +9,8 @@
 //! 2. Each `Spawned` is followed by exactly one `Exited`. If that says `lingering`, exactly one `Gone`
 //!    follows when the last process of the group has ended; else the key is gone at once.
 //! 3. A `Signal` for a key already gone is dropped silently.
-//! 4. Each `Sample`, `Deliver`, `ReadLog`, `Configure`, `Reset`, `RunHook`, `LoadHooks`, `Sockets` and
-//!    `ReadConfig` is answered by exactly one `Sampled`, `Delivered`, `LogRead`, `Configured`, `ResetDone`,
+//! 4. Each `Sample`, `Deliver`, `ReadLog`, `Recall`, `Configure`, `Reset`, `RunHook`, `LoadHooks`, `Sockets` and
+//!    `ReadConfig` is answered by exactly one `Sampled`, `Delivered`, `LogRead`, `Recalled`, `Configured`, `ResetDone`,
 //!    `HookDone`, `HooksLoaded`, `SocketsChanged` or `Config`; the hooks' at the latest after their
 //!    limit.
 //!    A `Probe` is answered by exactly one `Probed`, at the latest after its limit; after a
@@ -52,6 +52,7 @@ mod settle;
 mod sockets;
 mod spawnspec;
 mod standing;
+mod story;
 mod turn;
 mod watcher;
 mod words;
@@ -231,8 +232,8 @@ impl Arbiter {
                 self.hear(key, Fact::SpawnFailed { key, error, transient }, &mut work);
                 self.strays.remove(&key);
             }
-            Input::Exited { key, exit_code, lingering, oom: _ } => {
-                self.hear(key, Fact::Exited { key, exit_code, lingering }, &mut work);
+            Input::Exited { key, exit_code, lingering, usage, oom } => {
+                self.hear(key, Fact::Exited { key, exit_code, lingering, usage, oom }, &mut work);
                 if !lingering {
                     self.strays.remove(&key);
                 }
@@ -247,6 +248,7 @@ impl Arbiter {
             Input::Sampled { tag, figures } => self.sampled(tag, figures, &mut work),
             Input::Delivered { job, result } => self.delivered(job, result, &mut work),
             Input::LogRead { job, result } => self.log_read(job, result, &mut work),
+            Input::Recalled { job, words } => self.recalled(job, &words, &mut work),
             Input::Configured { job, result } => self.configured(job, result, &mut work),
             Input::ResetDone { job, result } => self.reset_done(job, result, &mut work),
             Input::SocketsChanged { job, sockets, errors } => {

@@ -405,6 +405,7 @@ fn described(effect: &Effect) -> String {
         | Effect::CloseStreams { .. }
         | Effect::ForgetStreams { .. }
         | Effect::ReadLog { .. }
+        | Effect::Recall { .. }
         | Effect::Sample { .. }
         | Effect::LoadHooks { .. }
         | Effect::Sockets { .. }
@@ -427,6 +428,7 @@ fn reply_of(input: &Input) -> Option<ReplyTo> {
         | Input::Sampled { .. }
         | Input::Delivered { .. }
         | Input::LogRead { .. }
+        | Input::Recalled { .. }
         | Input::Configured { .. }
         | Input::ResetDone { .. }
         | Input::Probed { .. }

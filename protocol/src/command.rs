@@ -117,6 +117,11 @@ pub enum Command {
     Logs(Logs),
     /// How far watchers have come (extension).
     Ready(services::Ready),
+    /// A watcher's story (extension).
+    Why {
+        /// The watcher.
+        name: String,
+    },
 }
 
 /// Every name on the wire, sorted; `clear` is another word for `reset`.
@@ -152,6 +157,7 @@ pub const NAMES: &[&str] = &[
     "stats",
     "status",
     "stop",
+    "why",
 ];
 
 impl Command {
@@ -195,6 +201,7 @@ impl Command {
             "stats" => Self::Stats(stats::stats(&arguments)?),
             "status" => Self::Status { name: arguments.find_name()? },
             "stop" => Self::Stop(lifecycle::selection(&arguments)?),
+            "why" => Self::Why { name: arguments.required_name(&[])? },
             _ => return Err(Refusal::UnknownCommand(json::python_repr_str(&request.command))),
         })
     }
@@ -233,6 +240,7 @@ impl Command {
             Self::Reset(_) => "reset",
             Self::Logs(_) => "logs",
             Self::Ready(_) => "ready",
+            Self::Why { .. } => "why",
         }
     }
 
@@ -264,7 +272,8 @@ impl Command {
             | Self::Configure(_)
             | Self::Reset(_)
             | Self::Logs(_)
-            | Self::Ready(_) => false,
+            | Self::Ready(_)
+            | Self::Why { .. } => false,
         }
     }
 }

@@ -133,7 +133,8 @@ impl Arbiter {
             | Command::Configure(_)
             | Command::Reset(_)
             | Command::Logs(_)
-            | Command::Ready(_) => {
+            | Command::Ready(_)
+            | Command::Why { .. } => {
                 debug_assert!(false, "{} is no question", command.name());
                 Err(Refusal::Server(format!("{} was misrouted", command.name())))
             }
@@ -195,7 +196,7 @@ impl Arbiter {
             "version": self.facts.version,
             "node": self.facts.hostname,
             "pid": self.facts.pid,
-            "extensions": ["hello", "configure", "reset", "logs", "ready"],
+            "extensions": ["hello", "configure", "reset", "logs", "ready", "why"],
             "pubsub_endpoint": self.global.pubsub_endpoint,
             "stats_endpoint": self.global.stats_endpoint,
             "watchers": watchers,

@@ -46,6 +46,7 @@ impl Arbiter {
             Command::Reset(reset) => self.reset(&reset, reply, work),
             Command::Ready(ready) => self.ready(&ready, reply, work),
             Command::Stats(query) => self.stats(&query, reply, work),
+            Command::Why { name } => self.why(&name, reply, work),
             Command::Logs(logs) => self.logs(&logs, reply, work),
             Command::Dstats => self.dstats(reply, work),
             Command::Get { .. }

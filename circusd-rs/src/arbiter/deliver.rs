@@ -28,16 +28,17 @@ pub(super) enum Job {
     /// Figures that a hook edits.
     Extended(Box<Extended>),
     Sockets(SocketJob),
-    /// A log is being read.
+    /// A log is being read, or the last words of this watcher's process.
     Logs {
         reply: Option<ReplyTo>,
+        story: Option<(WatcherId, Option<Key>)>,
     },
 }
 
 impl Job {
     pub(super) fn reply(&self) -> Option<ReplyTo> {
         match self {
-            Self::Deliver { reply } | Self::Logs { reply } => *reply,
+            Self::Deliver { reply } | Self::Logs { reply, story: _ } => *reply,
             Self::Service(job) => job.reply,
             Self::Hook(_) => None,
             Self::Load(held) => held.reply,

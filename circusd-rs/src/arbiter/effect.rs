@@ -74,6 +74,13 @@ pub enum Effect {
         /// What of it.
         question: Box<LogQuestion>,
     },
+    /// Tell what a process that died wrote last.
+    Recall {
+        /// Answered by `Recalled`.
+        job: JobId,
+        /// Whose.
+        question: Box<Recollection>,
+    },
     /// Read figures.
     Sample {
         /// Answered by `Sampled`.
@@ -173,6 +180,17 @@ pub struct LogQuestion {
     pub place: LogPlace,
     /// Which part of it.
     pub part: LogPart,
+}
+
+/// Whose last words are wanted, and what program is to be looked at.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Recollection {
+    /// The watcher.
+    pub watcher: WatcherId,
+    /// The process.
+    pub key: Option<Key>,
+    /// What could not be started.
+    pub program: Option<Arc<SpawnSpec>>,
 }
 
 /// Where a log is.

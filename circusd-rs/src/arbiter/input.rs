@@ -1,5 +1,7 @@
 //! Everything that can happen to the arbiter.
 
+use std::time::Duration;
+
 use circus_protocol::command::Command;
 use circus_protocol::number::Pid;
 use circus_protocol::reply::Refusal;
@@ -49,6 +51,8 @@ pub enum Input {
         lingering: bool,
         /// What the kernel has counted, if it may have been ended for want of memory.
         oom: Option<OomKills>,
+        /// What it has used, if the kernel told.
+        usage: Option<Usage>,
     },
     /// The last of a lingering tree is gone.
     Gone {
@@ -75,6 +79,13 @@ pub enum Input {
         job: JobId,
         /// What was read, or why nothing could be.
         result: Result<Box<LogText>, String>,
+    },
+    /// A `Recall` was carried out.
+    Recalled {
+        /// Which.
+        job: JobId,
+        /// What is known; nothing, where nothing is.
+        words: Box<LastWords>,
     },
     /// A `Configure` was carried out, or refused with everything that is wrong.
     Configured {
@@ -155,6 +166,41 @@ pub struct OomKills {
     pub tree: Option<u64>,
     /// On the whole machine, this tree or another: none is proof that it was something else.
     pub machine: Option<u64>,
+}
+
+/// What a process had used when it ended, and whether it left a core dump.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Usage {
+    /// The kernel wrote one.
+    pub core: bool,
+    /// The most memory it held at once, in bytes.
+    pub max_rss: u64,
+    /// Its own time on a processor and that of the children it waited for.
+    pub cpu: Duration,
+}
+
+/// What a process that died wrote last, and what is wrong with one that could not be started.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct LastWords {
+    /// What is no UTF-8 is replaced.
+    pub stdout: String,
+    /// The same.
+    pub stderr: String,
+    /// Looked at now, if it was asked for.
+    pub program: Option<Program>,
+}
+
+/// What can be seen of a program that could not be started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Program {
+    /// There is none of that name.
+    Missing,
+    /// Nobody may execute the file.
+    NotExecutable,
+    /// Its first line names this, which does not exist.
+    NoInterpreter(String),
+    /// Nothing is wrong with it, as far as can be seen.
+    Sound,
 }
 
 /// What came of a hook's call.

@@ -28,20 +28,33 @@ impl Arbiter {
             label => self.labelled(watcher, label)?,
         };
         let question = LogQuestion { watcher: watcher.id, place, part: logs.part.clone() };
-        let job = self.new_job(Job::Logs { reply });
+        let job = self.new_job(Job::Logs { reply, story: None });
         work.out.push(Effect::ReadLog { job, question: Box::new(question) });
         Ok(())
     }
 
     /// A log file that the service of that name declares.
     fn labelled(&self, watcher: &Watcher, label: &str) -> Result<LogPlace, Refusal> {
-        let known: Vec<&str> = vec!["stdout", "stderr"];
         let name = watcher.config.name.original();
+        let service = self.services.get(name);
+        let logs = service.map(|service| service.logs.as_slice()).unwrap_or_default();
+        if let Some((service, log)) = service.zip(logs.iter().find(|log| log.label == label)) {
+            let variables = self.services.variables_of(service, self.membership.as_ref());
+            return match variables.substitute(&log.path.text) {
+                Ok(path) => Ok(LogPlace::File(path)),
+                Err(_) => Err(Refusal::Message(format!(
+                    "the log '{label}' of '{name}' is at {:?}, which needs a `configure` first",
+                    log.path.text
+                ))),
+            };
+        }
+        let known: Vec<&str> =
+            ["stdout", "stderr"].into_iter().chain(logs.iter().map(|log| log.label.as_str())).collect();
         Err(Refusal::Message(format!("'{name}' has no log '{label}'; it has {}", known.join(", "))))
     }
 
     pub(super) fn log_read(&mut self, job: JobId, result: Result<Box<LogText>, String>, work: &mut Work) {
-        let Some(Job::Logs { reply }) = self.jobs.remove(&job) else {
+        let Some(Job::Logs { reply, story: None }) = self.jobs.remove(&job) else {
             debug_assert!(false, "job {job:?} reads no log");
             return;
         };

@@ -22,6 +22,7 @@ mod deaths;
 pub(in crate::arbiter) mod hooks;
 mod reload;
 mod standing;
+mod story;
 mod waiting;
 
 use std::collections::BTreeMap;
@@ -41,6 +42,7 @@ use crate::arbiter::process::{Process, State, Why};
 use crate::arbiter::readiness::Readiness;
 use crate::arbiter::sockets::Bound;
 use crate::arbiter::standing::Reason;
+use crate::arbiter::story::card::Cards;
 use crate::arbiter::time::{Moment, Now};
 use crate::config::option::{self, Trigger};
 use crate::config::policy::{Policy, Restart};
@@ -177,6 +179,8 @@ pub(super) struct Watcher {
     pub(super) readiness: Readiness,
     /// Its place among others.
     pub(super) order: Order,
+    /// How its processes ended.
+    pub(super) cards: Cards,
     /// The deadline the arbiter has noted for it.
     pub(super) noted: Option<Moment>,
 }
@@ -206,6 +210,7 @@ impl Watcher {
             record: standing::Record::default(),
             readiness: Readiness::default(),
             order: Order::default(),
+            cards: Cards::default(),
             noted: None,
         }
     }

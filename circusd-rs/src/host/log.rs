@@ -16,8 +16,9 @@ use circus_protocol::command::output::MAX_TEXT;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-use crate::arbiter::effect::{LogPlace, LogQuestion};
-use crate::arbiter::input::LogText;
+use crate::arbiter::effect::{LogPlace, LogQuestion, Recollection};
+use crate::arbiter::input::{LastWords, LogText};
+use crate::host::spawn::program;
 use crate::host::stream::live::whole_characters;
 use crate::host::stream::options::{Destination, Format};
 use crate::host::stream::{Found, Outputs};
@@ -55,6 +56,25 @@ pub(crate) async fn read(outputs: Outputs, question: LogQuestion) -> Result<LogT
         from_file(&path, &part).map_err(|error| format!("{}: {error}", path.display()))
     });
     reading.await.unwrap_or_else(|bug| Err(format!("a bug: {bug}")))
+}
+
+/// What a process wrote last, and what is wrong with a program; what cannot be had is left out.
+pub(crate) async fn recall(outputs: Outputs, question: Recollection) -> LastWords {
+    let Recollection { watcher, key, program } = question;
+    let words = match key {
+        Some(key) => timeout(PATIENCE, outputs.last_words(watcher, key)).await.ok().and_then(Result::ok),
+        None => None,
+    };
+    let words = words.unwrap_or_default();
+    let program = match program {
+        Some(spec) => {
+            let program = spec.argv.first().cloned().unwrap_or_default();
+            spawn_blocking(move || program::look(&program, &spec.env, &spec.working_dir)).await.ok()
+        }
+        None => None,
+    };
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    LastWords { stdout: text(&words.stdout), stderr: text(&words.stderr), program }
 }
 
 fn from_memory(found: &Found, part: &LogPart) -> LogText {

@@ -151,6 +151,13 @@ impl Runner {
                     let _the_loop_left = inputs.send(Input::LogRead { job, result }).await;
                 });
             }
+            Effect::Recall { job, question } => {
+                let (inputs, words) = (self.inputs.clone(), log::recall(self.outputs.clone(), *question));
+                self.handle.spawn(async move {
+                    let words = Box::new(words.await);
+                    let _the_loop_left = inputs.send(Input::Recalled { job, words }).await;
+                });
+            }
             Effect::Sample { tag, targets } => {
                 if let Err(error) = self.questions.try_send(Question { tag, targets }) {
                     tracing::error!("the sampler does not answer");

@@ -21,6 +21,7 @@
 pub(crate) mod heap;
 mod lend;
 pub(crate) mod plan;
+pub(crate) mod program;
 pub(crate) mod raw;
 
 use std::ffi::{CString, c_char};

@@ -170,6 +170,13 @@ impl Outputs {
 /// One of a watcher's two streams.
 type Stream = (WatcherId, Feed);
 
+/// A pump that was started.
+struct Started {
+    feed: Feed,
+    number: u64,
+    pump: Weak<Pump>,
+}
+
 /// All streams of the daemon.
 #[derive(Default)]
 struct Streams {
@@ -178,7 +185,8 @@ struct Streams {
     tails: HashMap<Stream, Rc<RefCell<Tail>>>,
     budget: Rc<Budget>,
     words: LastWords,
-    pumps: HashMap<Key, (WatcherId, Vec<Weak<Pump>>)>,
+    /// A pump may have come to its pipe's end before its process is known to be dead.
+    pumps: HashMap<Key, (WatcherId, Vec<Started>)>,
     /// Of processes that died, until their pipes end.
     abandoned: Vec<Weak<Pump>>,
     shared: Rc<Shared>,
@@ -205,7 +213,7 @@ impl Streams {
                 }
             }
         }
-        let living = self.pumps.values().flat_map(|(_, pumps)| pumps);
+        let living = self.pumps.values().flat_map(|(_, pumps)| pumps).map(|started| &started.pump);
         for pump in living.chain(&self.abandoned).filter_map(Weak::upgrade) {
             pump.finish();
         }
@@ -248,7 +256,8 @@ impl Streams {
             Ok(pump) => {
                 let pump = Rc::new(pump);
                 let (_, pumps) = self.pumps.entry(key).or_insert_with(|| (stream.0, Vec::new()));
-                pumps.push(Rc::downgrade(&pump));
+                let started = Started { feed: stream.1, number: pump.number(), pump: Rc::downgrade(&pump) };
+                pumps.push(started);
                 tokio::task::spawn_local(pump.run());
             }
             Err(error) => {
@@ -260,14 +269,17 @@ impl Streams {
     fn died(&mut self, key: Key) {
         let Some((watcher, pumps)) = self.pumps.remove(&key) else { return };
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
-        for weak in pumps {
-            let Some(pump) = weak.upgrade() else { continue };
-            pump.drain();
-            match pump.feed() {
-                Feed::Stdout => stdout = pump.last_words(),
-                Feed::Stderr => stderr = pump.last_words(),
+        for Started { feed, number, pump } in pumps {
+            if let Some(living) = pump.upgrade() {
+                living.drain();
+                self.abandoned.push(pump);
             }
-            self.abandoned.push(weak);
+            let tail = self.tails.get(&(watcher, feed));
+            let words = tail.map(|tail| tail.borrow().of(number)).unwrap_or_default();
+            match feed {
+                Feed::Stdout => stdout = words,
+                Feed::Stderr => stderr = words,
+            }
         }
         self.words.keep(watcher, key, &stdout, &stderr);
         if self.abandoned.len() > ABANDONED {

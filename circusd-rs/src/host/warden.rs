@@ -36,7 +36,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::arbiter::effect::{Reach, SpawnSpec};
 use crate::arbiter::id::{JobId, Key};
-use crate::arbiter::input::Input;
+use crate::arbiter::input::{Input, Usage};
 use crate::config::diff::SocketChange;
 use crate::host::cgroup::Cgroups;
 use crate::host::child::{Child, Kin, Picture};
@@ -169,7 +169,7 @@ struct Warden {
     cgroups: Option<Cgroups>,
     ooms: Ooms,
     /// Reaped; whether they have left anybody behind is still to be seen.
-    dead: Vec<(Key, Option<i32>)>,
+    dead: Vec<(Key, Option<i32>, Option<Usage>)>,
 }
 
 impl Warden {

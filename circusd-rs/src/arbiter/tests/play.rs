@@ -186,6 +186,7 @@ impl Play {
             | Input::Sampled { .. }
             | Input::Delivered { .. }
             | Input::LogRead { .. }
+            | Input::Recalled { .. }
             | Input::Configured { .. }
             | Input::ResetDone { .. }
             | Input::HookDone { .. }
@@ -295,7 +296,13 @@ impl Play {
         if !lingering {
             self.lives.remove(&key);
         }
-        self.inbox.push_back(Input::Exited { key, exit_code: Some(exit_code), lingering, oom: None });
+        self.inbox.push_back(Input::Exited {
+            key,
+            exit_code: Some(exit_code),
+            lingering,
+            usage: None,
+            oom: None,
+        });
     }
 
     /// Answers the oldest spawn under way.
@@ -412,6 +419,9 @@ impl Play {
                 let _ = writeln!(self.trace, "  streams {} {}", stdout.is_some(), stderr.is_some());
             }
             Effect::ForgetStreams { .. } => {}
+            Effect::Recall { job, .. } => {
+                self.inbox.push_back(Input::Recalled { job, words: Box::default() });
+            }
             Effect::ReadLog { job, .. } => {
                 self.inbox.push_back(Input::LogRead { job, result: Err("the host pretends".to_owned()) });
             }

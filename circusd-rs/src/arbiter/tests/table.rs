@@ -273,6 +273,7 @@ const COMMANDS: &[(&str, &str, &str)] = &[
     ("listen", "listen", "{}"),
     ("listsockets", "listsockets", "{}"),
     ("logs", "logs", r#"{"source": "stdout"}"#),
+    ("why", "why", r#"{}"#),
     ("numprocesses", "numprocesses", "{}"),
     ("numwatchers", "numwatchers", "{}"),
     ("options", "options", "{}"),
@@ -315,6 +316,7 @@ const QUESTIONS: &[&str] = &[
     "listen",
     "listsockets",
     "logs",
+    "why",
     "numprocesses",
     "numwatchers",
     "options",
@@ -365,6 +367,7 @@ const INPUTS: &[(&str, &str)] = &[
     ("Probed", "a probe says no"),
     ("Delivered", "the signal is delivered"),
     ("LogRead", "the log is read"),
+    ("Recalled", "its story is told"),
     ("Configured", "files are written"),
     ("ResetDone", "the reset is done"),
     ("SocketsChanged", "sockets are changed"),
@@ -388,6 +391,7 @@ fn kind(input: &Input) -> &'static str {
         Input::Probed { .. } => "Probed",
         Input::Delivered { .. } => "Delivered",
         Input::LogRead { .. } => "LogRead",
+        Input::Recalled { .. } => "Recalled",
         Input::Configured { .. } => "Configured",
         Input::ResetDone { .. } => "ResetDone",
         Input::HookDone { .. } => "HookDone",
@@ -473,6 +477,12 @@ fn happen(play: &mut Play, what: &str) -> Option<Vec<&'static str>> {
             let read = play.inbox.iter().position(|input| matches!(input, Input::LogRead { .. }))?;
             let read = play.inbox.remove(read)?;
             step(play, read);
+        }
+        "its story is told" => {
+            play.ask_only(command("why", json!({})));
+            let told = play.inbox.iter().position(|input| matches!(input, Input::Recalled { .. }))?;
+            let told = play.inbox.remove(told)?;
+            step(play, told);
         }
         "files are written" => {
             let cluster = json!({"identifier": 1, "address": "127.0.0.1", "cluster": ["127.0.0.1"]});

@@ -235,7 +235,9 @@ fn what_survives_its_parents_sigkill_gets_another() {
     play.pass_deaf(30.0);
     play.take();
     let Some(Input::Exited { key, exit_code, .. }) = play.inbox.pop_front() else { panic!() };
-    let effects = play.arbiter.step(play.now, Input::Exited { key, exit_code, lingering: true, oom: None });
+    let effects = play
+        .arbiter
+        .step(play.now, Input::Exited { key, exit_code, lingering: true, usage: None, oom: None });
     assert_eq!(effects, [Effect::Signal { key, signal: Signal::KILL, reach: Reach::Tree }]);
     play.input(Input::Gone { key });
     assert_eq!(events(&mut play), "one reap 101 -9\none stop\n");

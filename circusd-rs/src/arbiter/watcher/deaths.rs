@@ -62,6 +62,7 @@ impl Watcher {
         ctx: &mut Ctx<'_>,
     ) {
         ctx.buried.push(key);
+        self.note_failure(key, error, ctx);
         if self.processes.remove(&key).is_none_or(|process| !process.spawning()) {
             return self.bug("failed to spawn, but not asked for", key, ctx);
         }

@@ -22,7 +22,7 @@ use super::{Ctx, Phase, Reload, Wanted, Watcher};
 use crate::arbiter::effect::{Effect, LogLevel, Reach};
 use crate::arbiter::hook::{self, Point};
 use crate::arbiter::id::{JobId, Key};
-use crate::arbiter::input::HookOutcome;
+use crate::arbiter::input::{HookOutcome, OomKills, Usage};
 use crate::arbiter::process::Why;
 use crate::arbiter::standing::Reason;
 
@@ -59,7 +59,7 @@ enum Step {
 pub(in crate::arbiter) enum Fact {
     Spawned { key: Key, pid: Pid },
     SpawnFailed { key: Key, error: String, transient: bool },
-    Exited { key: Key, exit_code: Option<i32>, lingering: bool },
+    Exited { key: Key, exit_code: Option<i32>, lingering: bool, usage: Option<Usage>, oom: Option<OomKills> },
     Gone { key: Key },
 }
 
@@ -100,7 +100,10 @@ impl Watcher {
         match fact {
             Fact::Spawned { key, pid } => self.spawned(key, pid, ctx),
             Fact::SpawnFailed { key, error, transient } => self.spawn_failed(key, &error, transient, ctx),
-            Fact::Exited { key, exit_code, lingering } => self.exited(key, exit_code, lingering, ctx),
+            Fact::Exited { key, exit_code, lingering, usage, oom } => {
+                self.note_end(key, exit_code, (usage, oom), ctx);
+                self.exited(key, exit_code, lingering, ctx);
+            }
             Fact::Gone { key } => self.gone(key, ctx),
         }
     }

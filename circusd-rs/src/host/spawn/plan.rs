@@ -100,7 +100,7 @@ fn text(value: &str, place: &str) -> Result<CString, PlanError> {
     CString::new(value).map_err(|_| PlanError::NullByte(place.to_owned()))
 }
 
-fn candidates(program: &str, env: &[(String, String)]) -> Result<Vec<CString>, PlanError> {
+pub(crate) fn candidates(program: &str, env: &[(String, String)]) -> Result<Vec<CString>, PlanError> {
     if program.contains('/') {
         return Ok(vec![text(program, "the command")?]);
     }

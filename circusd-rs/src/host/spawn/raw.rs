@@ -6,8 +6,11 @@
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::time::Duration;
 
 use tokio::io::unix::AsyncFd;
+
+use crate::arbiter::input::Usage;
 
 /// `kill(2)`: a positive number is a process, a negative one a group.
 pub(crate) fn kill(target: i32, signal: i32) -> io::Result<()> {
@@ -39,10 +42,31 @@ pub(crate) fn watched(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     Ok(unsafe { AsyncFd::register(fd) }?)
 }
 
-/// How a process ended, as circus counts: exit status, or minus the signal number.
-pub(crate) fn reap(pid: i32) -> io::Result<Option<i32>> {
-    let info = wait(libc::P_PID, pid.unsigned_abs(), libc::WEXITED | libc::WNOHANG)?;
-    Ok(info.map(|(_, code)| code))
+/// How a process ended, as circus counts: exit status, or minus the signal number; and what it used.
+pub(crate) fn reap(pid: i32) -> io::Result<Option<(i32, Usage)>> {
+    let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
+    let mut used = MaybeUninit::<libc::rusage>::zeroed();
+    let options = libc::WEXITED | libc::WNOHANG;
+    // SAFETY: the kernel writes at most one siginfo_t and one rusage, for which there is room. The
+    // library's waitid has no place for the latter.
+    let result = unsafe {
+        libc::syscall(libc::SYS_waitid, libc::P_PID, pid, info.as_mut_ptr(), options, used.as_mut_ptr())
+    };
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: all zeroes is valid for both, and so is what the kernel wrote.
+    let (info, used) = unsafe { (info.assume_init(), used.assume_init()) };
+    let time = |time: libc::timeval| {
+        let (seconds, micros) = (u64::try_from(time.tv_sec), u64::try_from(time.tv_usec));
+        Duration::from_secs(seconds.unwrap_or(0)) + Duration::from_micros(micros.unwrap_or(0))
+    };
+    let usage = Usage {
+        core: info.si_code == libc::CLD_DUMPED,
+        max_rss: u64::try_from(used.ru_maxrss).unwrap_or(0) * 1024,
+        cpu: time(used.ru_utime) + time(used.ru_stime),
+    };
+    Ok(ended(&info).map(|(_, code)| (code, usage)))
 }
 
 /// The number of any child that has ended and was not reaped yet; it stays that way.
@@ -65,14 +89,18 @@ fn wait(kind: libc::idtype_t, id: libc::id_t, options: i32) -> io::Result<Option
     // SAFETY: the kernel writes at most one siginfo_t, for which there is room.
     check(unsafe { libc::waitid(kind, id, info.as_mut_ptr(), options) })?;
     // SAFETY: all zeroes is a valid siginfo_t, and so is what the kernel wrote.
-    let info = unsafe { info.assume_init() };
+    Ok(ended(&unsafe { info.assume_init() }))
+}
+
+/// Who ended and how, if anybody did.
+fn ended(info: &libc::siginfo_t) -> Option<(i32, i32)> {
     // SAFETY: after waitid the fields for child events are the ones that are set (zero if nothing waited).
     let (pid, status) = unsafe { (info.si_pid(), info.si_status()) };
     if pid == 0 {
-        return Ok(None);
+        return None;
     }
     let code = if info.si_code == libc::CLD_EXITED { status } else { -status };
-    Ok(Some((pid, code)))
+    Some((pid, code))
 }
 
 fn check(result: i32) -> io::Result<i32> {

@@ -100,8 +100,9 @@ impl Pump {
         Ok(Self { pid, wid, name, feed, pipe, slot, tail, shared, number, wide, closed, changed, topic })
     }
 
-    pub(crate) fn feed(&self) -> Feed {
-        self.feed
+    /// By which its bytes are known in a tail.
+    pub(crate) fn number(&self) -> u64 {
+        self.number
     }
 
     pub(crate) async fn run(self: Rc<Self>) {
@@ -156,11 +157,6 @@ impl Pump {
                 Read::Nothing | Read::End => break,
             }
         }
-    }
-
-    /// What this pipe brought last.
-    pub(crate) fn last_words(&self) -> Vec<u8> {
-        self.tail.borrow().of(self.number)
     }
 
     fn speaker(&self) -> Speaker<'_> {

@@ -48,13 +48,13 @@ impl Warden {
     pub(super) fn reap(&mut self, key: Key) {
         let Some(child) = self.children.get_mut(&key) else { return };
         let State::Running = child.state else { return };
-        let exit_code = match raw::reap(child.pid.get()) {
+        let (exit_code, usage) = match raw::reap(child.pid.get()) {
             Ok(None) => return,
-            Ok(Some(code)) => Some(code),
+            Ok(Some((code, usage))) => (Some(code), Some(usage)),
             // Somebody else reaped it; the number is free, so never signal it again.
             Err(error) => {
                 tracing::error!(pid = child.pid.get(), %error, "an exit was collected by somebody else");
-                None
+                (None, None)
             }
         };
         child.linger();
@@ -62,7 +62,7 @@ impl Warden {
         self.keys.remove(&pid);
         // Before anybody hears of the death: who then asks for its last words finds them.
         self.outputs.died(key);
-        self.dead.push((key, exit_code));
+        self.dead.push((key, exit_code, usage));
     }
 
     /// Tell of those that were reaped, now that it can be seen whom they have left behind.
@@ -72,9 +72,9 @@ impl Warden {
         }
         self.look_for_orphans();
         let dead = std::mem::take(&mut self.dead);
-        let killed = dead.iter().any(|(_, exit_code)| *exit_code == KILLED);
+        let killed = dead.iter().any(|(_, exit_code, _)| *exit_code == KILLED);
         let machine = if killed { self.ooms.now() } else { None };
-        for (key, exit_code) in dead {
+        for (key, exit_code, usage) in dead {
             let oom = self.ooms_at(key, exit_code, machine);
             let lingering = self.left_anybody(key);
             if lingering {
@@ -82,7 +82,7 @@ impl Warden {
             } else if let Some(pid) = self.children.get(&key).map(|child| child.pid.get()) {
                 self.forget(key, pid);
             }
-            self.tell(key, Input::Exited { key, exit_code, lingering, oom });
+            self.tell(key, Input::Exited { key, exit_code, lingering, usage, oom });
         }
     }
 

@@ -1,0 +1,202 @@
+//! `why`: a watcher's story, from how it stands and how its processes ended.
+//!
+//! The host is asked for the last words of the process that crashed last, and what is wrong with a
+//! program that could not be started; then the story is told in one piece. It decides nothing and
+//! changes nothing.
+
+pub(super) mod card;
+mod verdict;
+
+use circus_protocol::json::float;
+use circus_protocol::reply::{Refusal, Reply};
+use circus_protocol::service::ExitMeaning;
+use serde_json::{Map, Value, json};
+
+use crate::arbiter::command::ok;
+use crate::arbiter::deliver::Job;
+use crate::arbiter::effect::{Effect, Recollection};
+use crate::arbiter::id::{JobId, ReplyTo};
+use crate::arbiter::input::LastWords;
+use crate::arbiter::standing::{Reason, Standing};
+use crate::arbiter::watcher::Watcher;
+use crate::arbiter::{Arbiter, Work, spawnspec};
+use card::{Card, End, WINDOW};
+use verdict::{Verdict, signal_name, verdict};
+
+/// How many of the last lines the text quotes; the rest is in the structured part.
+const QUOTED: usize = 5;
+
+impl Arbiter {
+    pub(super) fn why(&mut self, name: &str, reply: Option<ReplyTo>, work: &mut Work) -> Result<(), Refusal> {
+        let watcher = self.get(name)?;
+        let (id, last) = (watcher.id, watcher.cards.last());
+        let key = last.map(|card| card.key);
+        let program = last
+            .filter(|card| matches!(card.end, End::NotStarted { .. }))
+            .and_then(|card| spawnspec::build(&watcher.config, id, card.wid, &self.sockets.bound, None).ok());
+        let job = self.new_job(Job::Logs { reply, story: Some((id, key)) });
+        work.out.push(Effect::Recall { job, question: Box::new(Recollection { watcher: id, key, program }) });
+        Ok(())
+    }
+
+    pub(super) fn recalled(&mut self, job: JobId, words: &LastWords, work: &mut Work) {
+        let Some(Job::Logs { reply, story: Some((id, key)) }) = self.jobs.remove(&job) else {
+            debug_assert!(false, "job {job:?} recalls nothing");
+            return;
+        };
+        let Some(watcher) = self.watchers.get(&id) else {
+            return work.refuse(reply, Refusal::Conflict("the watcher was removed meanwhile".to_owned()));
+        };
+        let service = self.services.get(watcher.config.name.original());
+        let meanings = service.map(|service| service.exit_meanings.as_slice()).unwrap_or_default();
+        // Another may have died since; these are not its words.
+        let silent = LastWords::default();
+        let words = if watcher.cards.last().map(|card| card.key) == key { words } else { &silent };
+        let story =
+            Story { watcher, standing: watcher.standing(work.now), words, meanings, now: work.now.wall };
+        work.reply(reply, story.tell());
+    }
+}
+
+/// Everything that is told.
+struct Story<'a> {
+    watcher: &'a Watcher,
+    standing: Standing,
+    words: &'a LastWords,
+    meanings: &'a [ExitMeaning],
+    now: f64,
+}
+
+impl Story<'_> {
+    fn tell(&self) -> Reply {
+        let (standing, silent) = (&self.standing, LastWords::default());
+        let cards = &self.watcher.cards;
+        let crash = cards.last().map(|card| (card, self.judge(card, self.words)));
+        let mut body = Map::new();
+        let mut put = |key: &str, value: Value| body.insert(key.to_owned(), value);
+        put("name", self.watcher.config.name.original().into());
+        put("state", standing.state.into());
+        put("since", standing.since.map_or(Value::Null, float));
+        put("reason", standing.reason.to_string().into());
+        put("waiting_for", standing.reason.waiting_for().map_or(Value::Null, Value::from));
+        put("until", standing.until.map_or(Value::Null, float));
+        put("ready", self.watcher.readiness.told().to_json());
+        put("story", self.text(crash.as_ref()).into());
+        put(
+            "crash",
+            crash.map_or(Value::Null, |(card, verdict)| {
+                let mut told = figures(card, &verdict);
+                told.insert("stdout".to_owned(), self.words.stdout.as_str().into());
+                told.insert("stderr".to_owned(), self.words.stderr.as_str().into());
+                Value::Object(told)
+            }),
+        );
+        let brief = |card: &Card| Value::Object(figures(card, &self.judge(card, &silent)));
+        put("crashes", cards.crashes().map(brief).collect());
+        put("ended", cards.commanded().map_or(Value::Null, brief));
+        ok(Value::Object(body))
+    }
+
+    fn judge(&self, card: &Card, words: &LastWords) -> Verdict {
+        verdict(card, words, self.meanings, self.watcher.config.graceful_timeout)
+    }
+
+    fn text(&self, crash: Option<&(&Card, Verdict)>) -> String {
+        let Standing { state, since, reason, until } = &self.standing;
+        let name = self.watcher.config.name.original();
+        let since = since.map_or(String::new(), |since| format!(" for {}", span(self.now - since)));
+        let mut text = format!("{name} is {state}{since}: {reason}.");
+        if let Some(until) = until {
+            text += &format!(" That changes by itself in {}.", span(until - self.now));
+        }
+        match (crash, self.watcher.cards.commanded()) {
+            (Some((card, verdict)), _) => text += &self.crash(card, verdict),
+            (None, Some(card)) if *reason != Reason::Running => {
+                let verdict = self.judge(card, &LastWords::default());
+                text += &format!(
+                    "\nIts last process ended {} ago: {}.",
+                    span(self.now - card.died),
+                    verdict.text
+                );
+            }
+            (None, Some(_) | None) => text += " None of its processes crashed.",
+        }
+        text
+    }
+
+    fn crash(&self, card: &Card, verdict: &Verdict) -> String {
+        let ago = span(self.now - card.died);
+        let who = card.pid.map_or(String::new(), |pid| format!(" of process {pid}"));
+        let mut text = format!("\nThe last crash{who} was {ago} ago: {}.", verdict.text);
+        if card.pid.is_some() {
+            text += &format!(" It had lived {}.", span(card.age.as_secs_f64()));
+        }
+        if card.crashes > 1 {
+            text += &format!(" That made {} crashes in {}.", card.crashes, span(WINDOW));
+        }
+        if let Some(usage) = card.usage {
+            let (memory, cpu) = (usage.max_rss / 1024 / 1024, usage.cpu.as_secs_f64());
+            text += &format!(" It used up to {memory} MiB of memory and {cpu:.2} s of CPU.");
+        }
+        match &verdict.evidence {
+            Some(line) => text += &format!("\nIts output says: {line}"),
+            None => text += &quoted(self.words),
+        }
+        text
+    }
+}
+
+/// The last lines, of stderr if there is any.
+fn quoted(words: &LastWords) -> String {
+    let said = if words.stderr.trim().is_empty() { &words.stdout } else { &words.stderr };
+    let lines: Vec<&str> = said.lines().filter(|line| !line.trim().is_empty()).collect();
+    let last = lines.get(lines.len().saturating_sub(QUOTED)..).unwrap_or_default();
+    if last.is_empty() {
+        return String::new();
+    }
+    let lines: String = last.iter().map(|line| format!("\n  {line}")).collect();
+    format!("\nIts last words:{lines}")
+}
+
+fn figures(card: &Card, verdict: &Verdict) -> Map<String, Value> {
+    let (status, signal) = match &card.end {
+        End::Status(status) => (Some(*status), None),
+        End::Signal(signal) => (None, Some(signal_name(*signal))),
+        End::Unknown | End::NotStarted { .. } => (None, None),
+    };
+    let (usage, oom) = (card.usage, card.oom);
+    let told = json!({
+        "verdict": verdict.word,
+        "meaning": verdict.text,
+        "evidence": verdict.evidence,
+        "exit_code": status,
+        "signal": signal,
+        "core": usage.map(|usage| usage.core),
+        "pid": card.pid.map(|pid| pid.get()),
+        "wid": card.wid.0,
+        "started": float(card.started),
+        "died": float(card.died),
+        "age": float(card.age.as_secs_f64()),
+        "max_rss": usage.map(|usage| usage.max_rss),
+        "cpu": usage.map(|usage| usage.cpu.as_secs_f64()),
+        "oom_kills": oom.map(|oom| json!({"tree": oom.tree, "machine": oom.machine})),
+        "crashes": card.crashes,
+        "window": WINDOW,
+    });
+    match told {
+        Value::Object(map) => map,
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => Map::new(),
+    }
+}
+
+/// A time for people.
+fn span(seconds: f64) -> String {
+    let whole = if seconds.is_finite() { seconds.max(0.0) as u64 } else { 0 };
+    match whole {
+        0..=1 => format!("{:.1} s", seconds.max(0.0)),
+        2..=119 => format!("{whole} s"),
+        120..=7199 => format!("{} min", whole / 60),
+        7200..=172_799 => format!("{} h {} min", whole / 3600, whole / 60 % 60),
+        _ => format!("{} days", whole / 86_400),
+    }
+}

@@ -1,0 +1,174 @@
+//! Crash cards: what is kept of each death, bounded for each watcher.
+//!
+//! Ends that somebody commanded are kept apart, so that a stop does not push the crash before it out.
+//! It refuses to judge; [`super::verdict`] does when somebody asks.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use circus_protocol::number::{Pid, Wid};
+
+use crate::arbiter::id::Key;
+use crate::arbiter::input::{OomKills, Usage};
+
+/// How many crashes of one watcher are remembered.
+const CRASHES: usize = 5;
+
+/// The window in which crashes are counted, in seconds.
+pub(in crate::arbiter) const WINDOW: f64 = 600.0;
+
+/// How many crashes are counted within it; more is as bad.
+const COUNTED: usize = 100;
+
+/// One death, or one try to be born.
+#[derive(Debug, Clone, PartialEq)]
+pub(in crate::arbiter) struct Card {
+    pub(in crate::arbiter) key: Key,
+    pub(in crate::arbiter) wid: Wid,
+    pub(in crate::arbiter) pid: Option<Pid>,
+    /// Unix times.
+    pub(in crate::arbiter) started: f64,
+    pub(in crate::arbiter) died: f64,
+    pub(in crate::arbiter) age: Duration,
+    pub(in crate::arbiter) end: End,
+    pub(in crate::arbiter) by: By,
+    pub(in crate::arbiter) usage: Option<Usage>,
+    pub(in crate::arbiter) oom: Option<OomKills>,
+    /// How many of its watcher crashed in the window before, this one included.
+    pub(in crate::arbiter) crashes: usize,
+}
+
+/// How it ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::arbiter) enum End {
+    /// With this status.
+    Status(i32),
+    /// By this signal.
+    Signal(i32),
+    /// Nobody knows: somebody else collected it.
+    Unknown,
+    /// It never ran. Whether it was its directory that could not be entered is known by the error.
+    NotStarted { error: String, directory: bool },
+}
+
+impl End {
+    /// From what circus calls an exit code.
+    pub(in crate::arbiter) fn of(exit_code: Option<i32>) -> Self {
+        match exit_code {
+            None => Self::Unknown,
+            Some(code) if code < 0 => Self::Signal(-code),
+            Some(code) => Self::Status(code),
+        }
+    }
+}
+
+/// Whose doing it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::arbiter) enum By {
+    /// Its own, or somebody's outside of the daemon.
+    Itself,
+    /// The watcher stops.
+    Stop,
+    /// Another takes its place: `kill`, a reload, `max_age`.
+    Replaced,
+    /// It was old enough.
+    MaxAge,
+    /// One too many.
+    Surplus,
+    /// A hook did not want it.
+    Hook,
+    /// It did not end when it was asked to, so it was killed.
+    Timeout,
+}
+
+/// One watcher's.
+#[derive(Debug, Default)]
+pub(in crate::arbiter) struct Cards {
+    /// The last one at the end.
+    crashes: VecDeque<Card>,
+    /// The last end that somebody commanded.
+    commanded: Option<Box<Card>>,
+    /// When the last crashes were, in Unix seconds.
+    recent: VecDeque<f64>,
+}
+
+impl Cards {
+    pub(in crate::arbiter) fn keep(&mut self, mut card: Card) {
+        if card.by != By::Itself {
+            self.commanded = Some(Box::new(card));
+            return;
+        }
+        self.recent.push_back(card.died);
+        let died = card.died;
+        // Also what lies ahead, should the clock have been set back.
+        self.recent.retain(|at| (at - died).abs() <= WINDOW);
+        if self.recent.len() > COUNTED {
+            self.recent.pop_front();
+        }
+        card.crashes = self.recent.len();
+        // A program that cannot be started fails the same way again and again: once is enough.
+        if let (Some(last), End::NotStarted { .. }) = (self.crashes.back_mut(), &card.end)
+            && last.end == card.end
+        {
+            *last = card;
+            return;
+        }
+        self.crashes.push_back(card);
+        if self.crashes.len() > CRASHES {
+            self.crashes.pop_front();
+        }
+    }
+
+    /// The last crash.
+    pub(in crate::arbiter) fn last(&self) -> Option<&Card> {
+        self.crashes.back()
+    }
+
+    /// The last end that somebody commanded.
+    pub(in crate::arbiter) fn commanded(&self) -> Option<&Card> {
+        self.commanded.as_deref()
+    }
+
+    /// All crashes that are remembered, the last one first.
+    pub(in crate::arbiter) fn crashes(&self) -> impl Iterator<Item = &Card> {
+        self.crashes.iter().rev()
+    }
+}
+
+#[cfg(test)]
+pub(in crate::arbiter) mod tests {
+    use super::*;
+
+    pub(in crate::arbiter) fn card(end: End, by: By, died: f64) -> Card {
+        let age = Duration::from_secs(5);
+        let (pid, started) = (Pid::new(42), died - 5.0);
+        let (usage, oom) = (None, None);
+        Card { key: Key(1), wid: Wid(1), pid, started, died, age, end, by, usage, oom, crashes: 0 }
+    }
+
+    #[test]
+    fn the_last_crashes_stay_and_a_stop_does_not_push_them_out() {
+        let mut cards = Cards::default();
+        for number in 0..200 {
+            cards.keep(card(End::Status(number), By::Itself, f64::from(number)));
+        }
+        cards.keep(card(End::Signal(15), By::Stop, 300.0));
+        let kept: Vec<End> = cards.crashes().map(|card| card.end.clone()).collect();
+        assert_eq!(kept.first(), Some(&End::Status(199)));
+        assert_eq!((kept.len(), cards.last().unwrap().crashes), (CRASHES, COUNTED));
+        assert_eq!(cards.commanded().unwrap().by, By::Stop);
+        cards.keep(card(End::Status(1), By::Itself, 5000.0));
+        assert_eq!(cards.last().unwrap().crashes, 1);
+    }
+
+    #[test]
+    fn failing_to_start_again_and_again_is_one_card() {
+        let mut cards = Cards::default();
+        let error = || End::NotStarted { error: "no".to_owned(), directory: false };
+        cards.keep(card(End::Status(1), By::Itself, 1.0));
+        for number in 0..10 {
+            cards.keep(card(error(), By::Itself, f64::from(number)));
+        }
+        assert_eq!((cards.crashes().count(), cards.last().unwrap().crashes), (2, 11));
+    }
+}
