@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use circus_protocol::command::{Adjust, Command, Set};
+use circus_protocol::command::{Adjust, Command, Reload, Set};
 use circus_protocol::reply::Reply;
 use serde_json::{Value, json};
 
@@ -391,4 +391,17 @@ fn reasons_of_the_ordinary() {
     play.input(Input::Tick);
     play.pass(31.0);
     assert_eq!(reason(&play), Reason::Asked { by: "stop".to_owned() });
+}
+
+#[test]
+fn a_birth_that_was_under_way_is_an_old_one_to_a_reload() {
+    let mut play = Play::new(vec![of("one", 1)]);
+    play.hold_spawns = true;
+    play.die(101, 1);
+    let reload = Reload { name: Some("one".to_owned()), graceful: true, sequential: false, waiting: false };
+    play.ask_only(Command::Reload(reload));
+    play.hold_spawns = false;
+    play.answer_spawn();
+    play.settle();
+    assert_eq!(play.living("one"), [103], "102 was asked for before the reload: {}", play.take());
 }
