@@ -41,6 +41,7 @@ mod plugins;
 mod policy;
 mod quirks;
 mod quit;
+mod ready;
 mod reload;
 mod reloadconfig;
 mod restart;

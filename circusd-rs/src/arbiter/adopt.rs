@@ -150,7 +150,7 @@ impl Arbiter {
             self.apply(change, op, work);
         }
         // What is asked of them, and whom they wait for, may be another now.
-        work.dirty.extend(self.watchers.keys().copied().filter(|_| !self.rules.is_empty()));
+        work.dirty.extend(self.watchers.keys().copied());
         work.done.push((op, Outcome::done()));
     }
 

@@ -121,7 +121,10 @@ impl Arbiter {
 
     /// Puts it where it stands in the order now.
     pub(super) fn line_up(&mut self, id: WatcherId, work: &mut Work) {
-        let (Some(rule), Some(watcher)) = (self.rule(id), self.watchers.get(&id)) else { return };
+        let (Some(rule), Some(watcher)) = (self.rule(id), self.watchers.get(&id)) else {
+            // The file may have had one before.
+            return self.leave_order(id);
+        };
         let starts = watcher.is_stopped() && watcher.wanted == Wanted::Up;
         let gate = if starts { self.gate(rule) } else { Ok(None) };
         let stays_for = if stays(watcher) { self.last_dependent(rule) } else { None };
@@ -140,6 +143,12 @@ impl Arbiter {
         }
         if clear {
             self.prepare(id, work);
+        }
+    }
+
+    fn leave_order(&mut self, id: WatcherId) {
+        if let Some(Watcher { order, .. }) = self.watchers.get_mut(&id) {
+            (order.gate, order.stays_for, order.preparation) = (None, None, None);
         }
     }
 
@@ -166,9 +175,7 @@ impl Arbiter {
 
     /// Somebody who comes after it and has not stopped yet, although it shall.
     fn last_dependent(&self, rule: &Rule) -> Option<String> {
-        let leaves = |watcher: &&Watcher| {
-            !watcher.is_stopped() && matches!(watcher.wanted, Wanted::Down | Wanted::Gone)
-        };
+        let leaves = |watcher: &&Watcher| !watcher.is_stopped() && watcher.wanted == Wanted::Down;
         let after = rule.dependents.iter().filter_map(|name| self.named(name)).find(leaves)?;
         Some(after.config.name.original().to_owned())
     }
@@ -229,8 +236,8 @@ impl Arbiter {
     }
 }
 
-/// Whether it shall stop, and has not begun to.
+/// Whether it shall stop, and has not begun to. One that is removed has no place in the order any more.
 fn stays(watcher: &Watcher) -> bool {
     let up = matches!(watcher.phase, Phase::Starting { .. } | Phase::Active);
-    up && !watcher.hurry && matches!(watcher.wanted, Wanted::Down | Wanted::Gone)
+    up && !watcher.hurry && watcher.wanted == Wanted::Down
 }

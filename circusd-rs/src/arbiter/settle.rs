@@ -124,6 +124,8 @@ impl Arbiter {
     /// Up in its turn.
     pub(super) fn queue_start(&mut self, id: WatcherId, work: &mut Work) {
         for before in self.down_before(id) {
+            // Who waited for it to be down in this very step is told first that it is.
+            self.converge(before, work);
             self.queue_start(before, work);
         }
         let Some(watcher) = self.watchers.get(&id) else { return };

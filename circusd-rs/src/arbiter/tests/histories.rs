@@ -7,11 +7,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use circus_protocol::command::services::Ready;
 use circus_protocol::command::{
     Add, Adjust, Command, Configure, Kill, Match, Reload, Reset, ResetKind, Selection, Set, SignalCommand,
     SignalTarget, StatsQuery,
 };
 use circus_protocol::number::Signal;
+use circus_protocol::readiness::ReadyState;
 use circus_protocol::service::{ConfigureOutcome, ResetOutcome};
 use serde_json::{Value, json};
 
@@ -19,7 +21,7 @@ use crate::arbiter::effect::Effect;
 use crate::arbiter::input::{HookOutcome, Input, Interrupt};
 use crate::arbiter::process::Process;
 use crate::arbiter::standing::Reason;
-use crate::arbiter::tests::play::{Manners, Play, TRUE, of, services};
+use crate::arbiter::tests::play::{Manners, Play, TRUE, described, named, of};
 use crate::arbiter::time::Now;
 use crate::arbiter::watcher::{Phase, Random, Wanted, Watcher};
 use crate::config::policy::{ExitCodes, Policy, Restart};
@@ -44,6 +46,14 @@ const POINTS: [&str; 11] = [
     "extended_stats",
 ];
 const NAMES: [&str; 4] = ["a", "b", "C", "d"];
+/// What the file may say about services: as much as nothing, or who is asked and who comes after whom.
+const SERVICES: [&str; 4] = [
+    "[service:a]\n[service:C]\n",
+    "[service:a]\n[service:C]\nafter = a:joined\n[service:d]\nafter = c, b\n",
+    "[service:a]\n[probe:a:up]\ntcp = 127.0.0.1:1\n[probe:a:joined]\nexec = x\ntimeout = 5\non_timeout = restart\n\
+     [service:C]\nafter = a:joined\n[probe:C:up]\npid_alive = 3\nexec = x\nrecheck = 4\ntimeout = 9\n",
+    "[service:a]\nconflicts = b, d\n[service:C]\nafter = b\n[probe:b:joined]\nexec = x\ninterval = 0.5\n",
+];
 
 struct World {
     play: Play,
@@ -134,7 +144,11 @@ impl World {
     }
 
     fn question(&mut self, name: String) -> Command {
-        match self.pick(6) {
+        match self.pick(7) {
+            6 => {
+                let name = self.chance(70).then_some(name);
+                Command::Ready(Ready { name, matching: Match::Glob, wait: self.chance(60).then_some(2.0) })
+            }
             0 => Command::Dstats,
             1 => Command::Stats(StatsQuery { name: None, process: None, extended: false }),
             4 => Command::Stats(StatsQuery { name: Some(name), process: None, extended: true }),
@@ -183,7 +197,8 @@ impl World {
 
     /// One thing happens.
     fn happen(&mut self) {
-        match self.pick(22) {
+        match self.pick(24) {
+            22 | 23 => self.answer_probe(),
             0..=6 => {
                 let command = self.command();
                 self.log.push(format!("{:?} {command:?}", self.play.now.mono));
@@ -240,6 +255,32 @@ impl World {
         }
     }
 
+    /// Any answer to any question, now and then to one that nobody asked.
+    fn answer_probe(&mut self) {
+        let asked: Vec<_> = self.play.probing.iter().map(|(id, (attempt, _))| (*id, *attempt)).collect();
+        if asked.is_empty() {
+            return;
+        }
+        let (watcher, attempt) = asked[usize::try_from(self.pick(asked.len() as u64)).unwrap()];
+        let result = if self.chance(60) { Ok(()) } else { Err("no".to_owned()) };
+        if self.chance(20) {
+            self.play.step(Input::Probed { watcher, attempt: attempt - 1, result });
+        } else {
+            self.play.probing.remove(&watcher);
+            self.play.step(Input::Probed { watcher, attempt, result });
+        }
+    }
+
+    /// Whoever waits for somebody that was stopped waits until it is told to stop.
+    fn give_up_waiting(&mut self) {
+        let watchers = self.play.arbiter.watchers.values();
+        let gated = watchers.filter(|watcher| watcher.order.gate.is_some());
+        let names: Vec<String> = gated.map(|watcher| watcher.config.name.original().to_owned()).collect();
+        for name in names {
+            self.asked = self.play.ask(Command::Stop(named(&name)));
+        }
+    }
+
     fn answer_job(&mut self) {
         if self.play.asked.is_empty() {
             return;
@@ -293,6 +334,10 @@ impl World {
         self.play.hooks.clear();
         self.play.hold_spawns = false;
         self.play.hold_hooks = false;
+        self.play.probes = NAMES.into_iter().map(|name| (name.to_owned(), Ok(()))).collect();
+        for (watcher, (attempt, _)) in std::mem::take(&mut self.play.probing) {
+            self.play.inbox.push_back(Input::Probed { watcher, attempt, result: Ok(()) });
+        }
         for _ in 0..40 {
             while !self.play.spawning.is_empty() {
                 self.play.answer_spawn();
@@ -311,6 +356,7 @@ impl World {
             self.play.pass(10.0);
             self.check();
         }
+        self.give_up_waiting();
     }
 
     fn check_rest(&self) {
@@ -344,7 +390,7 @@ impl World {
             }
             assert!(!watcher.hooks.waiting(), "{} waits for a hook", watcher.config.name);
             assert_eq!(watcher.holds, 0, "{} is held by nobody", watcher.config.name);
-            assert!(watcher.tickets.is_empty(), "somebody still waits for {}", watcher.config.name);
+            assert!(watcher.tickets.is_empty(), "somebody still waits for {watcher:?} after {:#?}", self.log);
         }
     }
 }
@@ -366,8 +412,17 @@ fn check_watcher(watcher: &Watcher) {
             assert!(!lives || watcher.hooks.waiting(), "{name} stops, and one was not asked to");
         }
         Phase::Starting { .. } | Phase::Active => {
-            let up = watcher.hooks.waiting() || watcher.wanted == Wanted::Up;
+            let stays = watcher.order.stays_for.is_some();
+            let up = stays || watcher.hooks.waiting() || watcher.wanted == Wanted::Up;
             assert!(up, "{name} is wanted {:?}", watcher.wanted);
+        }
+    }
+    match watcher.readiness.told().state {
+        ReadyState::Up | ReadyState::Joined => {
+            assert!(watcher.processes.values().any(Process::running), "{name} is up without a process");
+        }
+        ReadyState::Down | ReadyState::Starting | ReadyState::Failed => {
+            assert!(!watcher.readiness.told().ready, "{name} is ready although it is not up");
         }
     }
     let mut wids: Vec<_> = watcher.processes.values().map(|process| process.wid).collect();
@@ -480,7 +535,8 @@ fn config(random: &mut Random) -> Config {
             ..of(name, 1)
         });
     }
-    let mut config = Config { watchers, services: Arc::new(services(&["a", "C"])), ..Config::default() };
+    let services = SERVICES[usize::try_from(random.up_to(3)).unwrap()];
+    let mut config = Config { watchers, services: Arc::new(described(services)), ..Config::default() };
     config.circus.warmup_delay = [0.0, 0.0, 3.0][usize::try_from(random.up_to(2)).unwrap()];
     config
 }

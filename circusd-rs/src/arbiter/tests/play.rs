@@ -397,7 +397,8 @@ impl Play {
             }
             Effect::Probe { watcher, attempt, call } => {
                 let _ = writeln!(self.trace, "  probe {} {attempt}: {}", call.watcher, asked(&call));
-                self.probing.insert(watcher, (attempt, call.watcher.clone()));
+                let before = self.probing.insert(watcher, (attempt, call.watcher.clone()));
+                assert!(before.is_none(), "two probes of {} at once", call.watcher);
                 if let Some(answer) = self.probes.get(&call.watcher) {
                     let result = answer.clone();
                     self.probing.remove(&watcher);
