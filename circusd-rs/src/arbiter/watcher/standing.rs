@@ -105,7 +105,9 @@ impl Watcher {
 
     /// Why it is.
     pub(super) fn wear_out(&mut self, ctx: &Ctx<'_>) {
-        let rest = self.rest(ctx.now.mono).map(|(reason, _)| reason);
+        // A pause that is still on ends for nobody: without a next start there is no back-off.
+        let limited = |reason: &Reason| matches!(reason, Reason::StartLimit { .. });
+        let rest = self.rest(ctx.now.mono).map(|(reason, _)| reason).filter(limited);
         let done = Reason::Finished { exit_code: self.record.exit_code };
         self.record.halt = rest.unwrap_or(done);
         if let Reason::StartLimit { .. } = self.record.halt {
