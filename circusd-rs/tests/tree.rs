@@ -310,7 +310,7 @@ fn cgroups_go_with_their_processes() {
         world.signal(tree.key, Signal::KILL, Reach::Tree);
         tree.gone(world).await;
     });
-    let ours = format!("circusd-rs.{}/", std::process::id());
+    let ours = format!("circusd-rs.{}", std::process::id());
     let text = fs::read_to_string("/proc/self/cgroup").unwrap();
     let own = text.lines().find_map(|line| line.strip_prefix("0::")).unwrap_or("/nowhere");
     for mount in ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"] {

@@ -76,7 +76,7 @@ impl Cgroups {
         let cgroups = Self { base, shown };
         cgroups.make_base().map_err(|source| CgroupError::Refused { path: cgroups.base.clone(), source })?;
         if !cgroups.base.join("cgroup.kill").exists() {
-            cgroups.leave();
+            cgroups.folder().leave();
             return Err(CgroupError::NoKill(cgroups.base));
         }
         Ok(cgroups)
@@ -124,9 +124,20 @@ impl Cgroups {
         below.split('/').next()?.parse().ok().map(Key)
     }
 
-    /// The folder goes, if nobody is left in it.
+    /// For whoever outlives the warden.
+    pub(crate) fn folder(&self) -> Folder {
+        Folder(self.base.clone())
+    }
+}
+
+/// What is left of the cgroups when the daemon ends.
+#[derive(Debug)]
+pub(crate) struct Folder(PathBuf);
+
+impl Folder {
+    /// It goes; the kernel keeps whatever has somebody in it.
     pub(crate) fn leave(&self) {
-        let _somebody_stays = fs::remove_dir(&self.base);
+        Cgroup { path: self.0.clone() }.remove();
     }
 }
 

@@ -26,7 +26,7 @@ use tokio::time::timeout;
 use crate::arbiter::effect::{Effect, LogLevel, Reach};
 use crate::arbiter::id::{JobId, Key, ReplyTo};
 use crate::arbiter::input::Input;
-use crate::host::cgroup::Cgroups;
+use crate::host::cgroup::{Cgroups, Folder};
 use crate::host::configure::configure;
 use crate::host::hook::{Hooks, Vetting};
 use crate::host::log;
@@ -103,6 +103,8 @@ pub struct Runner {
     hooks: Hooks,
     probes: Probes,
     handle: Handle,
+    /// Where the processes' cgroups are, if they have any.
+    cgroups: Option<Folder>,
 }
 
 impl Runner {
@@ -120,7 +122,18 @@ impl Runner {
         let handle = Handle::current();
         let hooks = Hooks::new(inputs.clone(), orders.clone(), handle.clone());
         let probes = Probes::new(inputs.clone(), &orders, handle.clone());
-        Ok(Self { inputs, orders, outputs, questions, written, janitor, hooks, probes, handle })
+        Ok(Self {
+            inputs,
+            orders,
+            outputs,
+            questions,
+            written,
+            janitor,
+            hooks,
+            probes,
+            handle,
+            cgroups: None,
+        })
     }
 
     /// Take over the sockets that were opened at start-up, before the first effect.
@@ -130,6 +143,7 @@ impl Runner {
 
     /// Start every process in a cgroup of its own from now on.
     pub fn confine(&mut self, cgroups: Cgroups) {
+        self.cgroups = Some(cgroups.folder());
         self.order(Order::Confine(cgroups));
     }
 
@@ -213,11 +227,12 @@ impl Runner {
 
     /// Let go of everything: output that is still in the pipes is written, processes that run stay.
     pub async fn finish(self) {
-        let Self { inputs, orders, outputs, questions, written, janitor: _, hooks, probes, handle: _ } = self;
+        let Self { inputs, orders, outputs, questions, written, hooks, probes, cgroups, .. } = self;
         drop((inputs, orders, outputs, questions, hooks, probes));
         if timeout(FINISH, written).await.is_err() {
             tracing::error!("some output could not be written in time");
         }
+        cgroups.iter().for_each(Folder::leave);
     }
 
     fn deliver(&mut self, job: JobId, keys: Vec<Key>, signal: Signal, reach: Reach) {

@@ -214,9 +214,6 @@ impl Warden {
             self.signal(key, Signal::KILL, Reach::Tree, &mut picture);
         }
         picture.settle();
-        if let Some(cgroups) = &self.cgroups {
-            cgroups.leave();
-        }
     }
 
     fn carry_out(&mut self, batch: &mut Vec<Order>) {
