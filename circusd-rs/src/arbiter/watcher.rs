@@ -349,13 +349,6 @@ impl Watcher {
         self.record.halt = Reason::Asked { by: by.to_owned() };
     }
 
-    /// It was wanted up and may not be; whoever waits is told why.
-    pub(super) fn refuse_start(&mut self, why: String) {
-        self.wish_down(Wanted::Down, "conflicts");
-        self.record.halt = Reason::Broken { error: why.clone() };
-        self.trouble = Some(why);
-    }
-
     /// Somebody wants it stopped and started.
     pub(super) fn wish_restart(&mut self) {
         self.wish_up();
@@ -475,17 +468,6 @@ impl Watcher {
             };
             done.push((ticket.op, outcome));
             false
-        });
-    }
-
-    /// Those who only wait for a beginning wait no longer.
-    pub(super) fn release_begun(&mut self, done: &mut Vec<(OpId, Outcome)>) {
-        self.tickets.retain(|ticket| {
-            let waits = ticket.goal != Goal::Begun;
-            if !waits {
-                done.push((ticket.op, Outcome::done()));
-            }
-            waits
         });
     }
 

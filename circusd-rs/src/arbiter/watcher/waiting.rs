@@ -2,14 +2,33 @@
 
 use super::hooks::KILL_PATIENCE;
 use super::{Ctx, Phase, Wanted, Watcher};
-use crate::arbiter::operation::{Goal, Outcome, Ticket};
+use crate::arbiter::operation::{Goal, OpId, Outcome, Ticket};
 use crate::arbiter::process::Process;
+use crate::arbiter::standing::Reason;
 use crate::arbiter::time::Moment;
 
 /// After so many failed tries those who wait are told, although the watcher goes on trying.
 pub(super) const TRIES_BEFORE_ANSWER: u32 = 5;
 
 impl Watcher {
+    /// It was wanted up and may not be; whoever waits is told why.
+    pub(in crate::arbiter) fn refuse_start(&mut self, why: String) {
+        self.wish_down(Wanted::Down, "conflicts");
+        self.record.halt = Reason::Broken { error: why.clone() };
+        self.trouble = Some(why);
+    }
+
+    /// Those who only wait for a beginning wait no longer.
+    pub(in crate::arbiter) fn release_begun(&mut self, done: &mut Vec<(OpId, Outcome)>) {
+        self.tickets.retain(|ticket| {
+            let waits = ticket.goal != Goal::Begun;
+            if !waits {
+                done.push((ticket.op, Outcome::done()));
+            }
+            waits
+        });
+    }
+
     pub(super) fn settle_tickets(&mut self, ctx: &mut Ctx<'_>) {
         if self.hooks.waiting() {
             // Its beginning has been seen; everything else waits until it is over.
