@@ -1,6 +1,6 @@
 //! What the shipped profiles render is read by parsers that are not ours: YAML (where the Python of the
 //! tests has a YAML package), XML, and properties, in which no setting may stand twice.
-#![expect(clippy::expect_used, clippy::disallowed_methods, reason = "tests")]
+#![expect(clippy::disallowed_methods, reason = "tests")]
 
 use std::path::PathBuf;
 use std::process::Command;

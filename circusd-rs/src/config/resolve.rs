@@ -69,14 +69,7 @@ pub fn resolve(
     python: &dyn Python,
 ) -> Result<Resolved, Vec<String>> {
     ini.settle().map_err(|error| vec![error.to_string()])?;
-    let services = {
-        let environments = Environments::new(&ini, inherited).map_err(told)?;
-        let global = expand::environment(environments.global());
-        for section in &ini.sections {
-            environments.charge(section, &global).map_err(told)?;
-        }
-        services(&ini, &global, &inherited.working_dir)
-    };
+    let services = described(&ini, inherited)?;
     if let Ok(services) = &services {
         profile::lay_under(&mut ini, services);
     }
@@ -127,6 +120,16 @@ pub fn resolve(
             Err(errors)
         }
     }
+}
+
+/// The services, read before the watchers, because a profile has keys for them.
+fn described(ini: &Ini, inherited: &Inherited) -> Result<Result<Services, Vec<ServiceError>>, Vec<String>> {
+    let environments = Environments::new(ini, inherited).map_err(told)?;
+    let global = expand::environment(environments.global());
+    for section in &ini.sections {
+        environments.charge(section, &global).map_err(told)?;
+    }
+    Ok(services(ini, &global, &inherited.working_dir))
 }
 
 fn told(faults: Vec<ValueError>) -> Vec<String> {

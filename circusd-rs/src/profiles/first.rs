@@ -89,7 +89,13 @@ fn service(one: &Chosen, all: &[Chosen]) -> String {
             _ => {}
         }
     }
-    text += &format!(
+    text + &for_stock(one, &keys)
+}
+
+/// The process as a section of its own, commented out.
+fn for_stock(one: &Chosen, keys: &[(String, String)]) -> String {
+    let name = &one.about.service;
+    let mut text = format!(
         "
 ; Stock circusd does not know profiles. For it, and only for it, the process must be said here, and its environment in [env:{name}]:
 ; [watcher:{name}]
