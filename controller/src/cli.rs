@@ -201,6 +201,8 @@ pub struct ReadyArgs {
 /// `fresh`.
 #[derive(Debug, Clone, Args)]
 pub struct FreshArgs {
+    /// Only these services
+    pub names: Vec<String>,
     /// A further template variable
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_value)]
     pub variables: Vec<(String, String)>,

@@ -126,7 +126,6 @@ separator = ,
 select = every 5
 
 [service:neo4j]
-conflicts = titan, cassandra
 remove_before_start = @DIR@/${address}/run/neo4j.pid
 
 [config:neo4j:properties]
