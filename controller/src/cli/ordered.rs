@@ -62,7 +62,7 @@ pub(super) async fn stop(session: &mut Session, global: &Global, names: &[String
 
 pub(super) async fn fresh(session: &mut Session, global: &Global, args: &FreshArgs) -> Result<Exit, Stop> {
     let mut wipe = ResetRequest {
-        services: Vec::new(),
+        services: args.names.clone(),
         kind: ResetKind::All,
         dry_run: false,
         stop: true,
@@ -80,7 +80,7 @@ pub(super) async fn fresh(session: &mut Session, global: &Global, args: &FreshAr
     // They are stopped by then, in order; a node where one is not must say so.
     wipe.stop = false;
     let mut walk = Walk::new(session, global, "fresh")?;
-    let result = walk.fresh(&args.variables, wipe).await;
+    let result = walk.fresh(args, wipe).await;
     walk.finish(result)
 }
 
@@ -104,17 +104,17 @@ impl<'a> Walk<'a> {
     }
 
     /// `Err` holds what failed.
-    async fn fresh(
-        &mut self,
-        variables: &[(String, String)],
-        wipe: ResetRequest,
-    ) -> Result<Result<Last, Last>, Stop> {
-        match self.stop(&[]).await? {
+    async fn fresh(&mut self, args: &FreshArgs, wipe: ResetRequest) -> Result<Result<Last, Last>, Stop> {
+        match self.stop(&args.names).await? {
             Ok(_) => {}
             Err(last) => return Ok(Err(last)),
         }
-        let configure =
-            ConfigureRequest { variables: variables.to_vec(), fresh: true, ..ConfigureRequest::default() };
+        let configure = ConfigureRequest {
+            services: args.names.clone(),
+            variables: args.variables.clone(),
+            fresh: true,
+            ..ConfigureRequest::default()
+        };
         let targets = self.targets.clone();
         for (phase, operation) in
             [("configure", Operation::Configure(configure)), ("reset", Operation::Reset(wipe))]
@@ -126,7 +126,7 @@ impl<'a> Walk<'a> {
                 return Ok(Err(last));
             }
         }
-        self.start(&[]).await
+        self.start(&args.names).await
     }
 
     async fn start(&mut self, names: &[String]) -> Result<Result<Last, Last>, Stop> {
