@@ -1,5 +1,6 @@
 //! `add`.
 
+use circus_tests::daemon::Flavor;
 use circus_tests::script::agree;
 use serde_json::json;
 
@@ -119,5 +120,38 @@ fn refusals() {
         s.call("add", json!({"name": 5, "cmd": "sleep 1"}));
         s.events_differ("D27");
         s.call_differs("D27", "list", json!({}));
+    });
+}
+
+/// What stock takes and breaks on later, or refuses in words of its own.
+#[test]
+fn values_that_make_no_sense() {
+    agree(CALM, |s| {
+        let pair = json!({"hooks": {"before_start": "os.getcwd"}});
+        for (tag, given, errno) in [
+            ("D142", json!({"cmd": "sleep 1", "options": pair}), None),
+            ("D142", json!({"cmd": "sleep 1", "options": {"hooks.before_start": "os.getcwd"}}), None),
+            ("D142", json!({"cmd": "sleep 1", "options": {"stdout_stream.x": 5}}), Some(5)),
+            ("D141", json!({"cmd": "sleep 1", "options": {"hooks": {"before_start": 5}}}), Some(3)),
+            ("D141", json!({"cmd": 5}), Some(3)),
+            ("D141", json!({"cmd": null}), Some(3)),
+            ("D141", json!({"cmd": "sleep", "args": 5}), Some(3)),
+        ] {
+            let mut properties = given.clone();
+            properties["name"] = json!("odd");
+            let reply = s.call_differs(tag, "add", properties);
+            if s.flavor() == Flavor::Ours {
+                assert_eq!(reply["errno"].as_i64(), errno, "{given}: {reply}");
+            }
+            s.wire.ask("rm", &json!({"name": "odd", "waiting": true}));
+        }
+        s.call("add", json!({"name": "none", "cmd": ""}));
+        s.call("add", json!({"name": "open", "cmd": "sleep 'x"}));
+        s.call("status", json!({}));
+        // Whatever cannot be started: errno 6 for who waits, ok for who does not.
+        let started = json!({"name": "void", "cmd": "", "start": true, "waiting": true});
+        let reply = s.call_differs("D140", "add", started);
+        s.note("errno", &reply["errno"]);
+        s.call("numwatchers", json!({}));
     });
 }

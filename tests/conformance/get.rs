@@ -19,6 +19,10 @@ fn some_options() {
         s.call("get", get(json!("cmd")));
         s.call("get", get(json!("")));
         s.call("get", get(json!(null)));
+        for key in [json!(5), json!(null), json!(["cmd"])] {
+            s.call("get", get(json!([key])));
+        }
+        s.call("get", get(json!({"cmd": 1})));
         s.call("get", get(json!(5)));
         s.call("get", json!({"name": "ONE", "keys": ["args", "env", "uid", "working_dir"]}));
         s.call("get", json!({"name": "one"}));

@@ -12,7 +12,15 @@ fn all_and_one() {
         for option in ["check_delay", "endpoint", "pubsub_endpoint", "stats_endpoint", "multicast_endpoint"] {
             s.call("globaloptions", json!({"option": option}));
         }
-        for option in [json!("zorg"), json!("ENDPOINT"), json!(""), json!(null), json!(5)] {
+        for option in [
+            json!("zorg"),
+            json!("ENDPOINT"),
+            json!(""),
+            json!(null),
+            json!(5),
+            json!(["endpoint"]),
+            json!({}),
+        ] {
             s.call("globaloptions", json!({"option": option}));
         }
         s.call("globaloptions", json!({"keys": ["endpoint"]}));

@@ -1,5 +1,6 @@
 //! `incr`.
 
+use circus_tests::daemon::Flavor;
 use circus_tests::script::agree;
 use serde_json::json;
 
@@ -58,5 +59,34 @@ fn where_there_is_only_one() {
         s.events();
         s.call("list", json!({"name": "once"}));
         s.call("get", json!({"name": "once", "keys": ["numprocesses"]}));
+    });
+}
+
+/// Work that cannot be done: stock never answers who waits for it.
+#[test]
+fn what_cannot_be_done_is_answered() {
+    let ini = "\
+[circus]
+check_delay = 600
+[watcher:one]
+cmd = sleep 1000
+[watcher:void]
+autostart = False
+";
+    agree(ini, |s| {
+        for (command, properties, errno) in [
+            ("incr", json!({"name": "one", "nb": "2", "waiting": true}), 3),
+            ("decr", json!({"name": "one", "nb": "2", "waiting": true}), 3),
+            ("start", json!({"name": "void", "waiting": true}), 6),
+            ("restart", json!({"name": "void", "waiting": true}), 6),
+        ] {
+            let request = json!({"id": "q2", "command": command, "properties": properties});
+            let reply = s.raw_differs("D140", request.to_string().as_bytes());
+            match (s.flavor(), reply) {
+                (Flavor::Stock, reply) => assert_eq!(reply, None, "{command}"),
+                (Flavor::Ours, reply) => assert_eq!(reply.expect("an answer")["errno"], errno, "{command}"),
+            }
+        }
+        s.call("get", json!({"name": "one", "keys": ["numprocesses"]}));
     });
 }

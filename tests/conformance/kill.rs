@@ -39,6 +39,10 @@ fn what_has_no_effect_and_what_is_refused() {
         s.call_differs("D28", "kill", json!({"name": "nope"}));
         s.call_differs("D28", "kill", json!({"name": "nope", "waiting": true}));
         s.call_differs("D28", "kill", json!({"name": 5, "waiting": true}));
+        s.call_differs("D28", "kill", json!({"name": "one", "signum": 999}));
+        s.call_differs("D28", "kill", json!({"name": "one", "signum": 999, "waiting": true}));
+        s.call("kill", json!({"name": "one", "pid": []}));
+        s.call("kill", json!({"name": "one", "pid": 1.5}));
         s.no_event();
     });
 }

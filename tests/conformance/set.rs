@@ -1,5 +1,6 @@
 //! `set`.
 
+use circus_tests::daemon::Flavor;
 use circus_tests::script::agree;
 use serde_json::json;
 
@@ -177,6 +178,34 @@ fn refusals() {
         s.events_differ("D36");
         s.call("get", json!({"name": "one", "keys": ["max_age"]}));
         s.call("list", json!({"name": "one"}));
+    });
+}
+
+/// What stock takes and breaks on later, or refuses in words of its own.
+#[test]
+fn values_that_make_no_sense() {
+    agree(CALM, |s| {
+        let whole = json!({"class": "FileStream", "filename": format!("{}/x", s.daemon.dir().display())});
+        for (tag, options, errno) in [
+            ("D142", json!({"stdout_stream": whole}), None),
+            ("D142", json!({"hooks": {"before_start": ["os.getcwd", false]}}), None),
+            ("D30", json!({"hooks.before_start": "nodot"}), Some(5)),
+            ("D141", json!({"hooks": {"before_start": 5}}), Some(3)),
+            ("D141", json!({"hooks.before_start": 5}), Some(3)),
+            ("D141", json!({"hooks.zorg": 5}), Some(3)),
+            ("D141", json!({"cmd": 5}), Some(3)),
+            ("D141", json!({"cmd": null}), Some(3)),
+            ("D141", json!({"args": 5}), Some(3)),
+            ("D141", json!({"working_dir": 5}), Some(3)),
+        ] {
+            let reply = s.call_differs(tag, "set", json!({"name": "three", "options": options}));
+            if s.flavor() == Flavor::Ours {
+                assert_eq!(reply["errno"].as_i64(), errno, "{options}: {reply}");
+            }
+        }
+        s.call("set", json!({"name": "one", "options": {"hooks": {"before_start": ""}}}));
+        s.call("set", json!({"name": "one", "options": {"hooks": {"zorg": "os.getcwd"}}}));
+        s.call("set", json!({"name": "two words", "options": {"stdout_stream.zorg": "x"}}));
     });
 }
 

@@ -21,7 +21,9 @@ fn figures() {
         for process in [json!(1), json!("1"), json!(pid.to_string())] {
             s.call("stats", json!({"name": "one", "process": process}));
         }
-        s.call("stats", json!({"name": "one", "process": "abc"}));
+        for process in [json!("abc"), json!("it's"), json!("2\""), json!(null), json!([]), json!(true)] {
+            s.call("stats", json!({"name": "one", "process": process}));
+        }
         s.call("stats", json!({"name": "nope", "process": 1}));
         s.call("stats", json!({"process": 1}));
         s.no_event();

@@ -223,3 +223,105 @@ cmd = sleep 1000
         once("start", json!({"name": "late"}), Some("D37"));
     });
 }
+
+/// Every command that takes a name, with names that are none.
+#[test]
+fn names_that_are_none() {
+    agree(CALM, |s| {
+        for (command, rest) in [
+            ("add", json!({"cmd": "sleep 1000"})),
+            ("decr", json!({})),
+            ("get", json!({"keys": ["cmd"]})),
+            ("incr", json!({})),
+            ("list", json!({})),
+            ("numprocesses", json!({})),
+            ("options", json!({})),
+            ("reload", json!({})),
+            ("restart", json!({})),
+            ("rm", json!({})),
+            ("set", json!({"options": {"max_age": 5}})),
+            ("signal", json!({"signum": 0})),
+            ("start", json!({})),
+            ("stats", json!({})),
+            ("stats", json!({"process": 1})),
+            ("status", json!({})),
+            ("stop", json!({})),
+        ] {
+            for name in [json!(null), json!(0), json!(1.5), json!(true), json!(["one"]), json!({"one": 1})] {
+                let mut properties = rest.clone();
+                properties["name"] = name;
+                s.call(command, properties);
+            }
+            if command != "add" {
+                let mut properties = rest.clone();
+                properties["name"] = json!("");
+                s.call(command, properties);
+            }
+        }
+        // No properties at all where none are needed; those that end the daemon are left out.
+        for command in ["listsockets", "listen", "ipython", "reloadconfig", "stop", "start", "reload"] {
+            for properties in [json!(null), json!([])] {
+                if properties.is_null() || ["listsockets", "listen", "ipython"].contains(&command) {
+                    s.call(command, properties);
+                }
+            }
+        }
+        s.no_event();
+    });
+}
+
+/// The end is the one thing that refuses everything else in both.
+#[test]
+fn what_is_refused_on_the_way_out() {
+    let ini = "\
+[circus]
+check_delay = 600
+[watcher:late]
+cmd = {mischief} stubborn
+graceful_timeout = 60
+[watcher:other]
+cmd = sleep 1000
+";
+    agree(ini, |s| {
+        crate::wait_until_ready(s, "late");
+        s.call("quit", json!({}));
+        for (command, properties) in [
+            ("stop", json!({})),
+            ("start", json!({"name": "other"})),
+            ("restart", json!({"name": "other", "waiting": true})),
+            ("reload", json!({"waiting": true})),
+            ("incr", json!({"name": "other"})),
+            ("decr", json!({"name": "other", "waiting": true})),
+            ("add", json!({"name": "fresh", "cmd": "sleep 1000"})),
+            ("rm", json!({"name": "other"})),
+            ("set", json!({"name": "other", "options": {"max_age": 9}})),
+            ("reloadconfig", json!({"waiting": true})),
+            ("stop", json!({"name": "nomatch"})),
+            ("list", json!({})),
+            ("status", json!({"name": "late"})),
+        ] {
+            let reply = s.wire.call_once("once", command, &properties);
+            let shown = format!("{} {} {}", reply["status"], reply["errno"], reply["reason"]);
+            // What is wanted anyway is refused by nobody here.
+            if matches!(command, "stop" | "rm") && properties["name"] != "nomatch" {
+                s.note_differs("D32", command, shown);
+            } else {
+                s.note(command, shown);
+            }
+        }
+        s.call("signal", json!({"name": "late", "signum": "KILL"}));
+        let status = s.daemon.wait();
+        s.note("exit status", format!("{:?}", status.code()));
+    });
+    // A restart of everything refuses in stock, too, and is waited for in circusd-rs.
+    agree(ini, |s| {
+        crate::wait_until_ready(s, "late");
+        s.call("restart", json!({}));
+        let reply = s.wire.call_once("once", "incr", &json!({"name": "other"}));
+        s.note_differs("D32", "incr", format!("{} {} {}", reply["status"], reply["errno"], reply["reason"]));
+        let reply = s.wire.call_once("once", "list", &json!({}));
+        s.note("list", &reply["watchers"]);
+        // Nothing that stock does from here on is to be relied on (Q4).
+        s.daemon.crash();
+    });
+}
