@@ -39,6 +39,9 @@ const SHORTEST: Duration = Duration::from_millis(100);
 /// How long a process is remembered that nobody asked for.
 const FORGET: Duration = Duration::from_secs(600);
 
+/// So many dead processes may be remembered, whoever is alive: looking for them is not free.
+const DEAD: usize = 256;
+
 /// How long a process' owner and name are believed, at most; and no longer than it had lived when they
 /// were read, because what changes them happens early. Another program is noticed at once.
 const BELIEVE: Duration = Duration::from_secs(10);
@@ -71,6 +74,8 @@ pub(crate) struct Sampler {
     machine: Machine,
     seen: HashMap<i32, Seen>,
     known: HashMap<i32, Known>,
+    /// So many processes may be remembered before the dead among them are looked for.
+    room: usize,
 }
 
 /// What was read about one program in one process.
@@ -95,7 +100,7 @@ impl Sampler {
         let memory = RefreshKind::nothing().with_memory(MemoryRefreshKind::nothing().with_ram());
         let system = System::new_with_specifics(memory).map_err(io::Error::other)?;
         let machine = Machine::new(system.total_memory())?;
-        Ok(Self { machine, seen: HashMap::new(), known: HashMap::new() })
+        Ok(Self { machine, seen: HashMap::new(), known: HashMap::new(), room: DEAD })
     }
 
     /// One object for each target, `None` for those that are gone.
@@ -165,10 +170,18 @@ impl Sampler {
         sight
     }
 
-    /// Whoever was not asked for in a long time.
+    /// Whoever was not asked for in a long time, and now and then whoever is dead: a crash loop leaves
+    /// hundreds a second.
     fn forget(&mut self, now: Instant) {
+        self.known.retain(|_, known| known.until > now);
         self.seen.retain(|_, seen| now.duration_since(seen.at) < FORGET);
-        self.known.retain(|_, known| known.until + FORGET > now);
+        if self.seen.len() < self.room {
+            return;
+        }
+        self.seen.retain(|pid, seen| Entry::read(*pid).is_some_and(|entry| entry.start == seen.start));
+        self.room = 2 * self.seen.len() + DEAD;
+        self.seen.shrink_to(self.room);
+        self.known.shrink_to(self.room);
     }
 
     /// Percent of one CPU since the last look, 0 at the first.
@@ -278,5 +291,26 @@ mod tests {
         let pids: BTreeSet<u64> = children.iter().map(|child| child["pid"].as_u64().unwrap()).collect();
         assert!(pids.contains(&u64::from(std::process::id())), "{pids:?}");
         assert!(children.iter().all(|child| child["children"].as_array().unwrap().is_empty()));
+    }
+
+    #[test]
+    fn the_dead_are_not_remembered() {
+        let mut sampler = Sampler::new().unwrap();
+        let entry = Entry::read(std::process::id().cast_signed()).unwrap();
+        let now = clock::monotonic();
+        sampler.percent(&entry, now);
+        for number in 0..10 * DEAD {
+            // Our number with another start is somebody who lived before us.
+            let dead = Entry {
+                start: entry.start + 1,
+                pid: i32::MAX - number.cast_signed() as i32,
+                ..entry.clone()
+            };
+            sampler.percent(&dead, now);
+            sampler.sight(&dead, now, 0.0);
+            sampler.forget(now);
+            assert!(sampler.seen.len() <= 2 + 2 * DEAD, "{}", sampler.seen.len());
+        }
+        assert!(sampler.seen.contains_key(&entry.pid) && sampler.known.is_empty());
     }
 }

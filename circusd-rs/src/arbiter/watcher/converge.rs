@@ -354,8 +354,7 @@ impl Watcher {
     /// Starts the next missing process, if there is one and its time has come; one at a time.
     pub(super) fn spawn_missing(&mut self, most: u32, ctx: &mut Ctx<'_>) -> bool {
         let wanted = usize::try_from(self.config.numprocesses).unwrap_or(usize::MAX);
-        let used: BTreeSet<Wid> = self.processes.values().map(|process| process.wid).collect();
-        let resting = self.slots.resting(ctx.now.mono).filter(|(wid, _)| !used.contains(wid)).count();
+        let resting = self.resting(ctx);
         // What a process leaves behind fills its place, but nobody has come for it.
         let open = self.processes.values().filter(|process| process.counts());
         if open.filter(|process| !self.slots.is_closed(process.wid)).count() >= wanted {
@@ -365,6 +364,17 @@ impl Watcher {
             return false;
         }
         self.spawn_one(ctx)
+    }
+
+    /// How many places rest that nobody fills.
+    fn resting(&self, ctx: &Ctx<'_>) -> usize {
+        let mut resting = self.slots.resting(ctx.now.mono).peekable();
+        // Most watchers have none, and this is asked for each of their processes.
+        if resting.peek().is_none() {
+            return 0;
+        }
+        let used: BTreeSet<Wid> = self.processes.values().map(|process| process.wid).collect();
+        resting.filter(|(wid, _)| !used.contains(wid)).count()
     }
 
     /// Starts one process if none is being started and there are not too many. True when that
@@ -441,12 +451,16 @@ impl Watcher {
 
     /// The smallest number that is neither in use nor must rest.
     fn free_wid(&self, ctx: &Ctx<'_>) -> Wid {
-        let mut taken: BTreeSet<Wid> = self.processes.values().map(|process| process.wid).collect();
-        taken.extend(self.slots.resting(ctx.now.mono).map(|(wid, _)| wid));
-        let mut wid = Wid(1);
-        while taken.contains(&wid) {
-            wid = Wid(wid.0 + 1);
+        let resting = self.slots.resting(ctx.now.mono).map(|(wid, _)| wid);
+        // Among one more place than can be taken, one is free.
+        let mut taken = vec![false; self.processes.len() + resting.size_hint().1.unwrap_or(0) + 1];
+        for wid in self.processes.values().map(|process| process.wid).chain(resting) {
+            let place = usize::try_from(wid.0).ok().and_then(|wid| taken.get_mut(wid.checked_sub(1)?));
+            if let Some(place) = place {
+                *place = true;
+            }
         }
-        wid
+        let free = taken.iter().position(|taken| !taken).unwrap_or(taken.len());
+        Wid(u32::try_from(free + 1).unwrap_or(u32::MAX))
     }
 }
