@@ -18,13 +18,14 @@ pub mod store;
 
 mod change;
 
+mod logs;
 mod ordered;
 mod whole;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use circus_protocol::command::ResetKind;
+use circus_protocol::command::{MAX_LINES, ResetKind};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Where nodes listen unless the SPEC says otherwise.
@@ -119,6 +120,10 @@ pub enum Verb {
     Status(StatusArgs),
     /// How far watchers have come: down, starting, up, joined, failed
     Ready(ReadyArgs),
+    /// A watcher's story on every node: how it stands, and what its last crash means
+    Why(WhyArgs),
+    /// What a watcher printed on every node, or wrote into a log file of its own
+    Logs(LogsArgs),
     /// Start watchers on all nodes; all of them without NAME
     Start(OrderArgs),
     /// Stop watchers on all nodes; all of them without NAME
@@ -196,6 +201,31 @@ pub struct ReadyArgs {
     /// Exit with 8 unless every watcher shown is ready on every node
     #[arg(long)]
     pub check: bool,
+}
+
+/// `why`.
+#[derive(Debug, Clone, Args)]
+pub struct WhyArgs {
+    /// The watcher
+    #[arg(id = "names", value_name = "NAME")]
+    pub name: String,
+}
+
+/// `logs`.
+#[derive(Debug, Clone, Args)]
+pub struct LogsArgs {
+    /// The watcher
+    #[arg(id = "names", value_name = "NAME")]
+    pub name: String,
+    /// stdout, stderr, or the label of a log file (`log.LABEL` of the service)
+    #[arg(long, short, value_name = "SOURCE", default_value = "stdout")]
+    pub source: String,
+    /// How many of the last lines
+    #[arg(long, short = 'n', value_name = "LINES", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_LINES)))]
+    pub lines: u32,
+    /// Go on with what is written from now on, until Ctrl-C
+    #[arg(long, short)]
+    pub follow: bool,
 }
 
 /// `fresh`.

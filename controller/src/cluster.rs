@@ -17,6 +17,7 @@ pub mod answer;
 pub mod configure;
 pub mod lifecycle;
 pub mod names;
+pub mod native;
 pub mod node;
 pub mod oneshot;
 pub mod plan;

@@ -1,5 +1,6 @@
 //! What an operation asks for and what came of it: plain data between the fleet and every face.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -48,6 +49,13 @@ pub enum Operation {
         /// Until all of them are ready.
         wait: bool,
     },
+    /// A watcher's story: how it stands, and what its last crash means.
+    Why {
+        /// The watcher.
+        name: String,
+    },
+    /// What a watcher printed, or wrote into a log file of its own.
+    Logs(LogsRequest),
     /// Which watchers and services a node has.
     Survey,
     /// One raw command.
@@ -89,6 +97,28 @@ pub struct ResetRequest {
     pub undo: bool,
     /// Seconds until what was moved aside is freed.
     pub keep: Option<f64>,
+}
+
+/// `logs`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct LogsRequest {
+    /// The watcher.
+    pub name: String,
+    /// `stdout`, `stderr`, or the label of a log file.
+    pub source: String,
+    /// How many of the last lines.
+    pub lines: u32,
+    /// Where each node, by its name, is read on instead; from a node that has no place come the last lines.
+    pub places: HashMap<String, LogPlace>,
+}
+
+/// Where the next piece of a log begins, as a node has told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogPlace {
+    /// In bytes.
+    pub offset: u64,
+    /// Of which file, as the node calls it.
+    pub generation: Option<String>,
 }
 
 /// What became of the operation on one node. Every targeted node has exactly one.
@@ -135,6 +165,8 @@ pub struct NodeOutcome {
     ///   on say how long it was;
     /// - `stats`: watcher → pid → figures;
     /// - `ready`: `{"watchers": {NAME: {"state", "ready", "detail", "since"?}}}`;
+    /// - `why`: `{"name", "state", "reason", "story", "crash", …}`, the node's answer;
+    /// - `logs`: `{"text", "offset", "next_offset", "eof", "generation"}`, the node's answer;
     /// - survey: `{"watchers": [NAME], "services": {NAME: {"start_order", "after", …}}}`;
     /// - `call`: the reply without its envelope.
     pub data: Value,

@@ -13,6 +13,7 @@ pub(crate) mod files;
 pub(crate) use readiness::{all_ready, phases};
 
 mod readiness;
+pub(crate) mod told;
 pub(crate) mod wiped;
 
 use std::collections::{BTreeSet, HashMap};
@@ -45,6 +46,8 @@ pub fn outcome(operation: &Operation, outcome: &Outcome, detail: Detail) -> Stri
         Operation::Configure(request) => files::configure(outcome, detail, request.dry_run),
         Operation::Reset(request) => wiped::reset(outcome, detail, request),
         Operation::Ready { .. } => readiness::ready(outcome),
+        Operation::Why { .. } => told::stories(outcome),
+        Operation::Logs(_) => told::logs(outcome),
         Operation::Call { .. } | Operation::Survey => answers(outcome),
         Operation::Start { .. }
         | Operation::Stop { .. }

@@ -19,7 +19,7 @@ use crate::number::Signal;
 use crate::reply::Refusal;
 use crate::request::Request;
 use arguments::Arguments;
-pub use output::{LogPart, Logs};
+pub use output::{LogPart, Logs, MAX_LINES};
 
 /// A request whose arguments are understood.
 #[derive(Debug, Clone, PartialEq)]

@@ -11,6 +11,7 @@ fn the_main_job_on_a_mixed_cluster() {
     who_is_alive(&cluster);
     configure_three_then_four(&cluster);
     start_everything(&cluster);
+    stories_and_output_of_those_that_keep_them(&cluster);
     running_services_are_protected(&cluster);
     stop_everything(&cluster);
     wipe_and_start_again(&cluster);
@@ -29,6 +30,33 @@ fn who_is_alive(cluster: &Cluster) {
     for name in ["neo4j", "titan", "cassandra"] {
         assert_eq!(status.watchers(name), ["stopped"; 4], "{name}");
     }
+}
+
+/// Stock keeps neither, and says so instead of staying silent.
+fn stories_and_output_of_those_that_keep_them(cluster: &Cluster) {
+    for (words, key, part) in [
+        (&["why", "neo4j"][..], "story", "neo4j is active for"),
+        (&["logs", "neo4j", "--source", "console"], "text", " listening on "),
+    ] {
+        until(part, || {
+            let answer = cluster.ask(4, words);
+            assert_eq!(answer.exit, 1, "{:#}", answer.document);
+            answer
+                .nodes()
+                .iter()
+                .zip(MIXED)
+                .all(|(node, flavor)| told(node, flavor, words[0], key, part))
+                .then_some(())
+        });
+    }
+}
+
+fn told(node: &serde_json::Value, flavor: Flavor, verb: &str, key: &str, part: &str) -> bool {
+    if flavor == Flavor::Stock {
+        assert_eq!(node["reason"], format!("{verb} needs circusd-rs; this is circusd"), "{node:#}");
+        return node["state"] == "refused";
+    }
+    node["data"][key].as_str().is_some_and(|text| text.contains(part))
 }
 
 /// Two kinds of node, one set of rules: what is expected comes from neither.

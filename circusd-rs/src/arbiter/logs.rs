@@ -39,14 +39,11 @@ impl Arbiter {
         let service = self.services.get(name);
         let logs = service.map(|service| service.logs.as_slice()).unwrap_or_default();
         if let Some((service, log)) = service.zip(logs.iter().find(|log| log.label == label)) {
-            let variables = self.services.variables_of(service, self.membership.as_ref());
-            return match variables.substitute(&log.path.text) {
-                Ok(path) => Ok(LogPlace::File(path)),
-                Err(_) => Err(Refusal::Message(format!(
-                    "the log '{label}' of '{name}' is at {:?}, which needs a `configure` first",
-                    log.path.text
-                ))),
-            };
+            let names = self.names_of_node();
+            let path = names.resolve(&names.variables(service), &log.path.text);
+            return path
+                .map(LogPlace::File)
+                .map_err(|why| Refusal::Message(format!("the log '{label}' of '{name}' is at {why}")));
         }
         let known: Vec<&str> =
             ["stdout", "stderr"].into_iter().chain(logs.iter().map(|log| log.label.as_str())).collect();
@@ -93,4 +90,68 @@ fn answer(text: LogText) -> Reply {
     body.insert("eof".to_owned(), text.eof.into());
     body.insert("generation".to_owned(), text.generation.map_or(Value::Null, Value::from));
     ok(Value::Object(body))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use circus_protocol::command::{Command, LogPart};
+    use serde_json::json;
+
+    use super::*;
+    use crate::arbiter::input::Input;
+    use crate::arbiter::tests::play::{Play, body, described, of};
+    use crate::config::Config;
+
+    const PROFILE: &str = "[profile:mine]\nlog.gc = logs/gc-${address}.log\nexit.3 = it could not join its cluster\n\
+                           [service:db]\nuse = mine\nhome = /srv/db\n";
+
+    fn node(endpoint: &str) -> Play {
+        let mut play = Play::idle(Vec::new());
+        let services = Arc::new(described(PROFILE));
+        let mut config = Config { watchers: vec![of("db", 1)], services, ..Config::default() };
+        config.circus.endpoint = endpoint.to_owned();
+        play.files = Ok(config);
+        play.start_up();
+        play
+    }
+
+    fn place(play: &mut Play, source: &str) -> Option<LogPlace> {
+        let part = LogPart::Last { lines: 1 };
+        let logs = Logs { name: "db".to_owned(), source: source.to_owned(), part };
+        let effects =
+            play.arbiter.step(play.now, Input::Command { command: Command::Logs(logs), reply: None });
+        effects.into_iter().find_map(|effect| match effect {
+            Effect::ReadLog { question, .. } => Some(question.place),
+            other => {
+                drop(other);
+                None
+            }
+        })
+    }
+
+    #[test]
+    fn a_profile_says_where_logs_are() {
+        let mut play = node("tcp://127.0.0.9:5555");
+        assert_eq!(place(&mut play, "gc"), Some(LogPlace::File("/srv/db/logs/gc-127.0.0.9.log".to_owned())));
+        assert_eq!(place(&mut play, "logs/gc"), None);
+        let mut nobody = node("tcp://0.0.0.0:5555");
+        let service = &nobody.arbiter.services.services[0];
+        let watcher = nobody.arbiter.get(&service.name).unwrap();
+        let refused = nobody.arbiter.labelled(watcher, "gc").unwrap_err().to_string();
+        assert!(refused.contains("gc-${address}.log") && refused.contains("send `configure`"), "{refused}");
+        assert_eq!(place(&mut nobody, "gc"), None);
+    }
+
+    #[test]
+    fn a_profile_says_what_codes_mean() {
+        let mut play = node("tcp://127.0.0.9:5555");
+        play.die(101, 3);
+        let asked = play.ask(Command::Why { name: "db".to_owned() });
+        let told = body(&play.replies[&asked]);
+        assert_eq!(told["crash"]["exit_code"], json!(3));
+        let story = told["story"].as_str().unwrap();
+        assert!(story.contains("it ended with status 3: it could not join its cluster."), "{story}");
+    }
 }

@@ -113,7 +113,7 @@ impl Arbiter {
 
     // ---- probes ----
 
-    fn names_of_node(&self) -> Names<'_> {
+    pub(super) fn names_of_node(&self) -> Names<'_> {
         Names {
             services: &self.services,
             membership: self.membership.as_ref(),

@@ -4,12 +4,21 @@ use std::io::{self, IsTerminal, Write};
 
 /// A line or a block of data. A reader that went away (`| head`) is no error: the rest is not wanted.
 pub fn data(text: &str) {
+    let _still_read = stream(text);
+}
+
+/// The same for what does not end; whether it is worth going on.
+#[must_use]
+pub fn stream(text: &str) -> bool {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            complain(&format!("the output cannot be written: {error}"));
+        Ok(()) => true,
+        Err(error) => {
+            if error.kind() != io::ErrorKind::BrokenPipe {
+                complain(&format!("the output cannot be written: {error}"));
+            }
+            false
         }
-        Ok(()) | Err(_) => {}
     }
 }
 

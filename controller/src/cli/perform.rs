@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use super::change;
 use super::confirm::require_yes;
 use super::exit::Exit;
+use super::logs;
 use super::ordered;
 use super::output::{can_ask, data};
 use super::progress::{self, Purpose};
@@ -60,6 +61,9 @@ pub async fn perform(session: &mut Session, global: &Global, verb: &Verb) -> Res
         Verb::Stats(args) => read(session, global, Operation::Stats { names: args.names.clone() }).await,
         Verb::Call(args) => call(session, global, args).await,
         Verb::Ready(args) => ordered::ready(session, global, args).await,
+        Verb::Why(args) => read(session, global, Operation::Why { name: args.name.clone() }).await,
+        Verb::Logs(args) if args.follow => logs::follow(session, global, args).await,
+        Verb::Logs(args) => read(session, global, Operation::Logs(logs::request(args))).await,
         Verb::Start(args) if args.ordered => ordered::start(session, global, &args.names).await,
         Verb::Start(args) => {
             let targets = session.targets(global)?;

@@ -9,6 +9,7 @@ use circus_protocol::service::Services;
 use crate::cluster::Ids;
 use crate::cluster::configure::{Configure, Place};
 use crate::cluster::lifecycle::{Lifecycle, Verb};
+use crate::cluster::native::Native;
 use crate::cluster::oneshot::new_name;
 use crate::cluster::procedure::{Procedure, Verdict};
 use crate::cluster::query::{Call, Stats};
@@ -56,6 +57,8 @@ impl Plan {
             Operation::Reset(_) => "reset",
             Operation::Stats { .. } => "stats",
             Operation::Ready { .. } => "ready",
+            Operation::Why { .. } => "why",
+            Operation::Logs(_) => "logs",
             Operation::Survey => "survey",
             Operation::Call { command, .. } => command,
         }
@@ -79,6 +82,8 @@ impl Plan {
             Operation::Reload { names } => lifecycle(Verb::Reload, names),
             Operation::Stats { names } => Box::new(Stats::new(names.clone())),
             Operation::Ready { names, wait } => Box::new(Ready::new(names.clone(), *wait)),
+            Operation::Why { name } => Box::new(Native::why(name)),
+            Operation::Logs(request) => Box::new(Native::logs(request, request.places.get(&node.name))),
             Operation::Survey => Box::new(Survey::new(self.services.clone())),
             Operation::Call { command, properties } => Box::new(Call::new(command, properties.clone())),
             Operation::Configure(request) => {

@@ -33,6 +33,8 @@ pub fn name(operation: &Operation) -> &'static str {
         Operation::Reset(_) => "reset",
         Operation::Stats { .. } => "stats",
         Operation::Ready { .. } => "ready",
+        Operation::Why { .. } => "why",
+        Operation::Logs(_) => "logs",
         Operation::Survey => "survey",
         Operation::Call { .. } => "call",
     }

@@ -6,7 +6,7 @@ use circus_protocol::command::ResetKind;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::outcome::{ConfigureRequest, ResetRequest};
+use crate::outcome::{ConfigureRequest, LogsRequest, ResetRequest};
 
 fn node(name: &str, state: NodeState, reason: &str, data: Value) -> NodeOutcome {
     let daemon = match state {
@@ -146,6 +146,32 @@ fn answers_are_grouped() {
         node("n3", NodeState::Refused, "unknown command", Value::Null),
     ];
     insta::assert_snapshot!(outcome(&call, &result(nodes), Detail::Full));
+}
+
+#[test]
+fn stories_are_folded() {
+    let story = |text: &str| json!({"name": "web", "state": "stopped", "story": text});
+    let crash = "web is stopped: it ended too often.\nIts last words:\n  no \u{1b}[31mroom";
+    let nodes = vec![
+        node("n1", NodeState::Done, "", story(crash)),
+        node("n2", NodeState::Done, "", story("web is active.")),
+        node("n3", NodeState::Done, "", story(crash)),
+        node("n4", NodeState::Refused, "why needs circusd-rs; this is circusd", Value::Null),
+    ];
+    insta::assert_snapshot!(outcome(&Operation::Why { name: "web".into() }, &result(nodes), Detail::Full));
+}
+
+#[test]
+fn lines_stand_behind_their_node() {
+    let text =
+        |text: &str| json!({"text": text, "offset": 0, "next_offset": 9, "eof": true, "generation": null});
+    let nodes = vec![
+        node("n1", NodeState::Done, "", text("one\n\n\ttwo\u{7}\n")),
+        node("n10", NodeState::Done, "", text("half a")),
+        node("n2", NodeState::Done, "", text("")),
+        node("n3", NodeState::Refused, "logs: 'web' has no log 'gc'; it has stdout, stderr", Value::Null),
+    ];
+    insta::assert_snapshot!(outcome(&Operation::Logs(LogsRequest::default()), &result(nodes), Detail::Full));
 }
 
 #[test]

@@ -29,7 +29,7 @@ pub(in crate::arbiter) struct Names<'a> {
 }
 
 impl Names<'_> {
-    fn variables(self, service: &Service) -> Variables {
+    pub(in crate::arbiter) fn variables(self, service: &Service) -> Variables {
         if self.membership.is_some() {
             return self.services.variables_of(service, self.membership);
         }
@@ -43,7 +43,7 @@ impl Names<'_> {
         }
     }
 
-    fn resolve(self, variables: &Variables, text: &str) -> Result<String, String> {
+    pub(in crate::arbiter) fn resolve(self, variables: &Variables, text: &str) -> Result<String, String> {
         variables.substitute(text).map_err(|problems| {
             let why = template::describe(&problems);
             let remedy = "; send `configure`, which says who this node is";
