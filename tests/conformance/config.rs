@@ -1,10 +1,11 @@
 //! The configuration file: every key, every shape, and what a child gets from it.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Command;
 
-use circus_tests::daemon::{built, run, stock};
+use circus_tests::daemon::{Flavor, built, run, stock};
 use circus_tests::script::{Session, agree_beside};
 use serde_json::{Value, json};
 
@@ -257,6 +258,91 @@ fn every_key_of_a_watcher() {
         }
         s.call("globaloptions", json!({}));
         started(s);
+        // The owner of an endpoint counts for ipc:// alone.
+        s.call("add", json!({"name": "free", "cmd": "sleep 1"}));
+    });
+}
+
+/// Who may speak to an owned socket may start processes of its owner only.
+#[test]
+fn the_owner_of_an_ipc_endpoint() {
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("SKIPPED: only root can give a socket away");
+        return;
+    }
+    let ini = "\
+[circus]
+check_delay = 600
+endpoint = ipc://{dir}/control
+pubsub_endpoint = ipc://{dir}/events
+endpoint_owner = nobody
+[watcher:a]
+cmd = sleep 1000
+";
+    agree_beside(&[], ini, |s| {
+        for file in ["control", "events"] {
+            let found = std::fs::metadata(s.daemon.dir().join(file)).expect("a socket");
+            s.note(file, format!("{} {}", MetadataExt::uid(&found), MetadataExt::gid(&found)));
+        }
+        for options in [
+            json!({}),
+            json!({"uid": "root"}),
+            json!({"uid": 0}),
+            json!({"uid": 65_534}),
+            json!({"uid": "65534"}),
+            json!({"uid": "no-such-user"}),
+            json!({"gid": "nobody"}),
+            json!({"uid": "nobody"}),
+        ] {
+            s.call("add", json!({"name": "b", "cmd": "sleep 1000", "options": options}));
+        }
+        s.call("add", json!({"name": "c", "cmd": "sleep 1000"}));
+        // An owner is asked for before the name is looked at, and `set` does not ask.
+        s.call("add", json!({"name": "b", "cmd": "sleep 1000"}));
+        s.call("set", json!({"name": "a", "options": {"uid": "root"}, "waiting": true}));
+        s.call("list", json!({}));
+        s.call("get", json!({"name": "b", "keys": ["uid"]}));
+    });
+    // D38: whom nobody knows ends stock with status 0.
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("circus.ini");
+    let wrong = ini.replace("nobody", "no-such-user").replace("{dir}", &directory.path().to_string_lossy());
+    std::fs::write(&file, wrong + "multicast_endpoint =\n").expect("written");
+    let (status, _, stderr) = run(Command::new(built("circusd-rs")).arg(&file));
+    assert!(status == 1 && stderr.contains("no-such-user"), "{status} {stderr}");
+}
+
+/// PYTHONPATH of those that ask for it, beside what an `[env]` says.
+#[test]
+fn the_import_path_is_copied() {
+    let ini = "\
+[circus]
+check_delay = 600
+[env:given]
+PYTHONPATH = /given:/path
+[watcher:given]
+cmd = sleep 1000
+copy_env = True
+copy_path = True
+[watcher:bare]
+cmd = sleep 1000
+copy_env = True
+copy_path = True
+";
+    agree_beside(&[], ini, |s| {
+        for (name, tag) in [("given", None), ("bare", Some("D143"))] {
+            let pid = s.wire.ask("list", &json!({"name": name}))["pids"][0].clone();
+            let environ = std::fs::read_to_string(format!("/proc/{pid}/environ")).expect("our child");
+            let path = environ.split('\0').find(|variable| variable.starts_with("PYTHONPATH="));
+            match tag {
+                None => s.note(name, format!("{path:?}")),
+                Some(tag) => s.note_differs(tag, name, format!("{path:?}")),
+            }
+            if (name, s.flavor()) == ("bare", Flavor::Ours) {
+                let own = std::env::var("PYTHONPATH").ok().map(|own| format!("PYTHONPATH={own}"));
+                assert_eq!(path, own.as_deref());
+            }
+        }
     });
 }
 

@@ -288,3 +288,29 @@ fn a_taken_endpoint_costs_the_figures_only() {
     until("the figures", || daemon.log().contains("figures are published").then_some(()));
     until("a listener", || std::net::TcpStream::connect(place).ok());
 }
+
+/// `reloadconfig` says that it takes a restart, and the restart moves the figures, or ends them.
+#[test]
+fn a_restart_moves_the_figures() {
+    let daemon = Daemon::start(Flavor::Ours, FED);
+    let mut wire = circus_tests::wire::Wire::connect(&daemon.endpoint(), &daemon.pubsub());
+    let two =
+        |latest: &BTreeMap<String, Value>| latest.get("stat.one").is_some_and(|one| one["pid"][1].is_u64());
+    listen(daemon.address(), "stat.one", two);
+    let elsewhere = circus_tests::daemon::fresh_address();
+    let moved = FED.replace("{address}:5557", &format!("{elsewhere}:5557"));
+    daemon.rewrite(&moved);
+    let reply = wire.call("reloadconfig", &json!({"waiting": true}));
+    assert_eq!(reply["status"], "ok", "{reply}");
+    assert!(daemon.log().contains("[circus] stats_endpoint changed"), "{}", daemon.log());
+    listen(daemon.address(), "stat.one", two);
+    wire.call("restart", &json!({"waiting": true}));
+    listen(&elsewhere, "stat.one", two);
+    let closed = |address: &str| std::net::TcpStream::connect(format!("{address}:5557")).is_err();
+    until("the old endpoint to close", || closed(daemon.address()).then_some(()));
+    let told = wire.call("globaloptions", &json!({"option": "stats_endpoint"}));
+    assert_eq!(told["options"]["stats_endpoint"], format!("tcp://{elsewhere}:5557"));
+    daemon.rewrite(&FED.replace("stats_endpoint = tcp://{address}:5557\n", ""));
+    wire.call("restart", &json!({"waiting": true}));
+    until("the feed to end", || closed(&elsewhere).then_some(()));
+}

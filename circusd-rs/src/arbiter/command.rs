@@ -322,10 +322,10 @@ impl Arbiter {
         if add.name.is_empty() {
             return Err(Refusal::Message("'name' is empty".to_owned()));
         }
+        self.check_owner(&add.options)?;
         if self.find(&add.name).is_ok() {
             return Err(Refusal::Raised(format!("'{}' already exist", add.name)));
         }
-        self.check_owner(&add.options)?;
         let config = option::add(&add.name, &add.cmd, &add.args, &add.options, &self.inherited)?;
         if let Some(load) = self.hooks_of_add(&config) {
             self.hold_add(add, load, reply, work);
