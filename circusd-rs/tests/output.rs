@@ -142,6 +142,7 @@ async fn what_cannot_be_written_is_counted_or_waits_as_the_stream_says() {
             .map(str::to_owned)
     });
     assert!(told.contains("can be written again"), "{told}");
+    assert!(told.contains("drops") && told.contains("stdout"), "it says whose: {told}");
     assert_eq!(node.log().matches("cannot write the output").count(), 2, "each is said once");
     node.stop();
 }

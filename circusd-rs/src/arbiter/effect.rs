@@ -52,6 +52,8 @@ pub enum Effect {
     OpenStreams {
         /// Whose.
         watcher: WatcherId,
+        /// What it is called when something is wrong with them.
+        name: Box<str>,
         /// Where stdout goes; `None` inherits.
         stdout: Option<StreamConfig>,
         /// Where stderr goes; `None` inherits.

@@ -105,21 +105,22 @@ mod tests {
     use crate::config::Config;
 
     const PROFILE: &str = "[profile:mine]\nlog.gc = logs/gc-${address}.log\nexit.3 = it could not join its cluster\n\
-                           [service:db]\nuse = mine\nhome = /srv/db\n";
+                           [service:db]\nuse = mine\nhome = /srv/db\n\
+                           [service:cas]\nuse = cassandra-4.1\nhome = /opt/cas\n";
 
     fn node(endpoint: &str) -> Play {
         let mut play = Play::idle(Vec::new());
         let services = Arc::new(described(PROFILE));
-        let mut config = Config { watchers: vec![of("db", 1)], services, ..Config::default() };
+        let mut config = Config { watchers: vec![of("db", 1), of("cas", 1)], services, ..Config::default() };
         config.circus.endpoint = endpoint.to_owned();
         play.files = Ok(config);
         play.start_up();
         play
     }
 
-    fn place(play: &mut Play, source: &str) -> Option<LogPlace> {
+    fn place(play: &mut Play, name: &str, source: &str) -> Option<LogPlace> {
         let part = LogPart::Last { lines: 1 };
-        let logs = Logs { name: "db".to_owned(), source: source.to_owned(), part };
+        let logs = Logs { name: name.to_owned(), source: source.to_owned(), part };
         let effects =
             play.arbiter.step(play.now, Input::Command { command: Command::Logs(logs), reply: None });
         effects.into_iter().find_map(|effect| match effect {
@@ -134,14 +135,21 @@ mod tests {
     #[test]
     fn a_profile_says_where_logs_are() {
         let mut play = node("tcp://127.0.0.9:5555");
-        assert_eq!(place(&mut play, "gc"), Some(LogPlace::File("/srv/db/logs/gc-127.0.0.9.log".to_owned())));
-        assert_eq!(place(&mut play, "logs/gc"), None);
+        assert_eq!(
+            place(&mut play, "db", "gc"),
+            Some(LogPlace::File("/srv/db/logs/gc-127.0.0.9.log".to_owned()))
+        );
+        assert_eq!(place(&mut play, "db", "logs/gc"), None);
+        assert_eq!(
+            place(&mut play, "cas", "system"),
+            Some(LogPlace::File("/opt/cas/logs/system.log".to_owned()))
+        );
         let mut nobody = node("tcp://0.0.0.0:5555");
         let service = &nobody.arbiter.services.services[0];
         let watcher = nobody.arbiter.get(&service.name).unwrap();
         let refused = nobody.arbiter.labelled(watcher, "gc").unwrap_err().to_string();
         assert!(refused.contains("gc-${address}.log") && refused.contains("send `configure`"), "{refused}");
-        assert_eq!(place(&mut nobody, "gc"), None);
+        assert_eq!(place(&mut nobody, "db", "gc"), None);
     }
 
     #[test]

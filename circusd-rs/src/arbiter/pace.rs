@@ -225,6 +225,11 @@ impl Tries {
         self.failed
     }
 
+    /// Those that want of room made fail.
+    pub(super) fn stalled(self) -> u32 {
+        self.stalled
+    }
+
     /// All of them.
     pub(super) fn in_vain(self) -> u32 {
         self.failed.saturating_add(self.stalled)

@@ -155,7 +155,9 @@ impl Runner {
             Effect::Spawn { key, spec } => self.order(Order::Spawn { key, spec }),
             Effect::Signal { key, signal, reach } => self.order(Order::Signal { key, signal, reach }),
             Effect::Deliver { job, keys, signal, reach } => self.deliver(job, keys, signal, reach),
-            Effect::OpenStreams { watcher, stdout, stderr } => self.outputs.open(watcher, stdout, stderr),
+            Effect::OpenStreams { watcher, name, stdout, stderr } => {
+                self.outputs.open(watcher, name, stdout, stderr);
+            }
             Effect::CloseStreams { watcher } => self.outputs.close(watcher),
             Effect::ForgetStreams { watcher } => self.outputs.forget(watcher),
             Effect::ReadLog { job, question } => {

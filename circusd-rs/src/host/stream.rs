@@ -84,7 +84,7 @@ pub(crate) struct Found {
 
 #[derive(Debug)]
 enum Message {
-    Open { watcher: WatcherId, stdout: Option<StreamConfig>, stderr: Option<StreamConfig> },
+    Open { watcher: WatcherId, name: Box<str>, stdout: Option<StreamConfig>, stderr: Option<StreamConfig> },
     Close { watcher: WatcherId },
     Forget { watcher: WatcherId },
     Attach(Attach),
@@ -117,10 +117,11 @@ impl Outputs {
     pub(crate) fn open(
         &self,
         watcher: WatcherId,
+        name: Box<str>,
         stdout: Option<StreamConfig>,
         stderr: Option<StreamConfig>,
     ) {
-        self.send(Message::Open { watcher, stdout, stderr });
+        self.send(Message::Open { watcher, name, stdout, stderr });
     }
 
     pub(crate) fn close(&self, watcher: WatcherId) {
@@ -196,9 +197,9 @@ impl Streams {
     async fn run(mut self, mut messages: mpsc::Receiver<Message>) {
         while let Some(message) = messages.recv().await {
             match message {
-                Message::Open { watcher, stdout, stderr } => {
-                    self.open((watcher, Feed::Stdout), stdout.as_ref());
-                    self.open((watcher, Feed::Stderr), stderr.as_ref());
+                Message::Open { watcher, name, stdout, stderr } => {
+                    self.open((watcher, Feed::Stdout), &name, stdout.as_ref());
+                    self.open((watcher, Feed::Stderr), &name, stderr.as_ref());
                 }
                 Message::Close { watcher } => self.close(watcher),
                 Message::Forget { watcher } => self.forget(watcher),
@@ -219,11 +220,11 @@ impl Streams {
         }
     }
 
-    fn open(&mut self, stream: Stream, config: Option<&StreamConfig>) {
+    fn open(&mut self, stream: Stream, name: &str, config: Option<&StreamConfig>) {
         match self.slots.get(&stream) {
             Some(slot) => slot.borrow_mut().open(config),
             None => {
-                let slot = Slot::new(stream.0, stream.1, config);
+                let slot = Slot::new(stream.0, name, stream.1, config);
                 self.slots.insert(stream, Rc::new(RefCell::new(slot)));
             }
         }
@@ -248,8 +249,8 @@ impl Streams {
         let (stream, key, pid) = ((attach.watcher, attach.feed), attach.key, attach.pid);
         // Nobody opened it: as if it had been inherited.
         let slot = self.slots.entry(stream);
-        let slot =
-            Rc::clone(slot.or_insert_with(|| Rc::new(RefCell::new(Slot::new(stream.0, stream.1, None)))));
+        let inherited = || Rc::new(RefCell::new(Slot::new(stream.0, &attach.name, stream.1, None)));
+        let slot = Rc::clone(slot.or_insert_with(inherited));
         let tail = self.tails.entry(stream);
         let tail = tail.or_insert_with(|| Rc::new(RefCell::new(Tail::new(Rc::clone(&self.budget)))));
         match Pump::new(attach, slot, Rc::clone(tail), Rc::clone(&self.shared)) {
@@ -324,7 +325,7 @@ mod tests {
         let (messages, received) = mpsc::channel(MESSAGES);
         let outputs = Outputs { messages };
         let (watcher, key, pid) = (WatcherId(1), Key(1), Pid::new(7).unwrap());
-        outputs.open(watcher, stdout, None);
+        outputs.open(watcher, "web".into(), stdout, None);
         let (name, wid) = ("web".into(), Wid(1));
         outputs.attach(Attach { key, watcher, name, wid, feed: Feed::Stdout, pid, pipe });
         outputs.died(key);

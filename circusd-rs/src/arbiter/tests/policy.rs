@@ -345,9 +345,21 @@ fn want_of_room_is_waited_out_whatever_max_retry_says() {
     play.pass(60.0);
     let tries = play.take().lines().count();
     assert!((10..30).contains(&tries), "{tries} tries in a minute");
+    let complaints =
+        |play: &Play| play.log.iter().filter(|line| line.contains("Too many open files")).count();
+    assert_eq!(complaints(&play), 1, "{:#?}", play.log);
     play.manners.clear();
     play.pass(5.0);
     check(&mut play, &["one spawn 103"]);
+    let over = play.log.iter().filter(|line| line.starts_with("'one' can be started again, after ")).count();
+    assert_eq!(over, 1, "{:#?}", play.log);
+    play.manners.insert("one".to_owned(), Manners { starved: true, ..POLITE });
+    play.die(103, 1);
+    play.pass(60.0);
+    assert_eq!(complaints(&play), 2, "the next time is said again");
+    play.manners.clear();
+    play.pass(5.0);
+    play.take();
     assert_eq!(status(&mut play), plain("active"));
 }
 

@@ -239,7 +239,7 @@ impl Watcher {
         let named = |stream: &Option<StreamConfig>| stream.clone().map(|stream| stream.named(name));
         let (stdout, stderr) = (named(&self.config.stdout_stream), named(&self.config.stderr_stream));
         if stdout.is_some() || stderr.is_some() {
-            ctx.out.push(Effect::OpenStreams { watcher: self.id, stdout, stderr });
+            ctx.out.push(Effect::OpenStreams { watcher: self.id, name: name.into(), stdout, stderr });
         }
     }
 

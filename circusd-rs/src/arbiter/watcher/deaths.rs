@@ -7,7 +7,7 @@ use super::{Ctx, Phase, Reload, Watcher};
 use crate::arbiter::effect::{Effect, LogLevel, Reach};
 use crate::arbiter::hook::Point;
 use crate::arbiter::id::Key;
-use crate::arbiter::pace::{Death, Pace, Tries};
+use crate::arbiter::pace::{Death, Pace};
 use crate::arbiter::process::{Process, State, Why};
 use crate::arbiter::time::seconds;
 use crate::config::policy::Restart;
@@ -35,7 +35,12 @@ impl Watcher {
         };
         let started = process.started;
         self.publish_at(EventKind::Spawn { pid }, started, ctx);
-        self.tries = Tries::default();
+        let tries = std::mem::take(&mut self.tries);
+        if tries.stalled() > 0 {
+            let text =
+                format!("'{}' can be started again, after {} tries", self.config.name, tries.in_vain());
+            self.log(LogLevel::Info, text, ctx);
+        }
         if let Phase::Starting { spawned } = &mut self.phase {
             *spawned = spawned.saturating_add(1);
         }
@@ -66,7 +71,10 @@ impl Watcher {
         if self.processes.remove(&key).is_none_or(|process| !process.spawning()) {
             return self.bug("failed to spawn, but not asked for", key, ctx);
         }
-        self.log(LogLevel::Warn, format!("error in '{}': {error}", self.config.name), ctx);
+        // Want of room may last, and is told when it is over.
+        if !transient || self.tries.stalled() == 0 || self.record.error != error {
+            self.log(LogLevel::Warn, format!("error in '{}': {error}", self.config.name), ctx);
+        }
         if matches!(self.phase, Phase::Stopping { .. }) {
             return;
         }

@@ -114,6 +114,8 @@ enum Health {
 /// One watcher's stdout or stderr.
 pub(crate) struct Slot {
     watcher: u64,
+    /// The watcher's, for the log.
+    name: Box<str>,
     feed: Feed,
     config: Option<StreamConfig>,
     target: Target,
@@ -127,9 +129,10 @@ pub(crate) struct Slot {
 
 impl Slot {
     /// Open; without options, output goes where circusd's own goes, as if it had been inherited.
-    pub(crate) fn new(watcher: WatcherId, feed: Feed, config: Option<&StreamConfig>) -> Self {
+    pub(crate) fn new(watcher: WatcherId, name: &str, feed: Feed, config: Option<&StreamConfig>) -> Self {
         let mut slot = Self {
             watcher: watcher.0,
+            name: name.into(),
             feed,
             config: None,
             target: Target::Nowhere,
@@ -283,7 +286,7 @@ impl Slot {
     fn broke(&mut self, error: &StreamError, rest: &[u8]) {
         let mut lost = match self.health {
             Health::Works => {
-                let (watcher, feed) = (self.watcher, self.feed.name());
+                let (watcher, feed) = (&*self.name, self.feed.name());
                 match self.on_full {
                     OnFull::Drop => tracing::error!(
                         watcher, feed, %error, "cannot write the output; it is lost until this works again"
@@ -311,7 +314,7 @@ impl Slot {
         if let Target::Log(file) = &mut self.target
             && let Some(error) = file.trouble()
         {
-            let (path, watcher) = (file.path().display(), self.watcher);
+            let (path, watcher) = (file.path().display(), &*self.name);
             tracing::error!(watcher, %path, %error, "the file cannot be rotated and grows on");
         }
         self.mended();
@@ -326,7 +329,7 @@ impl Slot {
 
     fn tell(&self, lost: Lost, what: &str) {
         let (lost_bytes, lost_lines) = (lost.bytes, lost.lines);
-        tracing::warn!(watcher = self.watcher, feed = self.feed.name(), lost_bytes, lost_lines, "{what}");
+        tracing::warn!(watcher = &*self.name, feed = self.feed.name(), lost_bytes, lost_lines, "{what}");
     }
 }
 
