@@ -174,13 +174,7 @@ impl Runner {
                     let _the_loop_left = inputs.send(Input::Recalled { job, words }).await;
                 });
             }
-            Effect::Sample { tag, targets } => {
-                if let Err(error) = self.questions.try_send(Question { tag, targets }) {
-                    tracing::error!("the sampler does not answer");
-                    let figures = vec![None; error.into_inner().targets.len()];
-                    self.answer(Input::Sampled { tag, figures });
-                }
-            }
+            Effect::Sample { tag, targets } => self.sample(Question { tag, targets }),
             Effect::Configure { job, work } => {
                 let answer = move |result| Input::Configured { job, result };
                 self.job(move || configure(&work).map(Box::new).map_err(|error| error.problems()), answer);
@@ -209,6 +203,14 @@ impl Runner {
             Effect::Exit { code } => return Some(LoopEffect::Exit { code }),
         }
         None
+    }
+
+    fn sample(&self, question: Question) {
+        if let Err(error) = self.questions.try_send(question) {
+            tracing::error!("the sampler does not answer");
+            let Question { tag, targets } = error.into_inner();
+            self.answer(Input::Sampled { tag, figures: vec![None; targets.len()] });
+        }
     }
 
     /// For whoever reads a configuration: are its hooks there?

@@ -301,11 +301,7 @@ mod tests {
         sampler.percent(&entry, now);
         for number in 0..10 * DEAD {
             // Our number with another start is somebody who lived before us.
-            let dead = Entry {
-                start: entry.start + 1,
-                pid: i32::MAX - number.cast_signed() as i32,
-                ..entry.clone()
-            };
+            let dead = Entry { start: entry.start + 1, pid: i32::MAX - number.cast_signed() as i32, ..entry };
             sampler.percent(&dead, now);
             sampler.sight(&dead, now, 0.0);
             sampler.forget(now);

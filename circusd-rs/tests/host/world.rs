@@ -63,7 +63,7 @@ impl World {
     }
 
     pub(crate) fn open(&mut self, watcher: u64, stdout: Option<StreamConfig>, stderr: Option<StreamConfig>) {
-        self.perform(Effect::OpenStreams { watcher: WatcherId(watcher), stdout, stderr });
+        self.perform(Effect::OpenStreams { watcher: WatcherId(watcher), name: "web".into(), stdout, stderr });
     }
 
     pub(crate) fn close(&mut self, watcher: u64) {
