@@ -98,14 +98,18 @@ fn a_refused_fork_is_tried_until_there_is_room() {
     wire.ask("start", &json!({"name": "one", "waiting": true}));
     assert_eq!(status(&mut wire, "one"), "active");
     wire.ask("start", &json!({"name": "two"}));
-    // More often than `max_retry` would allow.
+    // More often than `max_retry` would allow; each try has a moment of its own.
+    let mut moments = BTreeSet::new();
     until("two to be tried again and again", || {
-        let tries = daemon.log().matches("Resource temporarily unavailable: 'sleep'").count();
-        (tries > 7).then_some(())
+        moments.insert(wire.ask("status", &json!({"name": "two"}))["retry_at"].to_string());
+        (moments.len() > 8).then_some(())
     });
+    let said = daemon.log().matches("Resource temporarily unavailable: 'sleep'").count();
+    assert_eq!(said, 1, "it is said once: {}", daemon.log());
     assert_eq!(status(&mut wire, "two"), "starting");
     wire.ask("stop", &json!({"name": "one", "waiting": true}));
     until("two to run", || (status(&mut wire, "two") == "active").then_some(()));
+    until("that to be said", || daemon.log().contains("'two' can be started again, after ").then_some(()));
 }
 
 #[test]
