@@ -16,8 +16,8 @@ pub mod progress;
 pub mod session;
 pub mod store;
 
+mod args;
 mod change;
-
 mod logs;
 mod ordered;
 mod whole;
@@ -25,15 +25,18 @@ mod whole;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use circus_protocol::command::{MAX_LINES, ResetKind};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
+
+pub use args::{
+    CallArgs, ClusterArgs, ConfigureArgs, CtlArgs, DemoArgs, FreshArgs, Kind, LogsArgs, NamesArgs, OrderArgs,
+    ReadyArgs, ResetArgs, StatusArgs, WhyArgs,
+};
+use args::{at_least_one, duration};
 
 /// Where nodes listen unless the SPEC says otherwise.
 pub const DEFAULT_PORT: u16 = 5555;
 /// Nodes that are asked at the same time unless told otherwise.
 pub const DEFAULT_PARALLEL: usize = 256;
-/// The longest time anybody may wait for a node.
-const MAX_TIMEOUT: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// Drives every node of a cluster at once, whether it runs circusd-rs or stock circusd.
 #[derive(Debug, Parser)]
@@ -154,236 +157,6 @@ pub enum Verb {
     /// Imitates a database server; the demo's watchers run it
     #[command(hide = true)]
     StandIn(crate::demo::stand_in::StandInArgs),
-}
-
-/// `cluster`.
-#[derive(Debug, Clone, Args)]
-pub struct ClusterArgs {
-    /// SPEC; or NETWORK, as 192.168.0; or FILE, one address a line
-    #[arg(value_name = "SPEC|NETWORK|FILE", allow_hyphen_values = true)]
-    pub first: Option<String>,
-    /// With NETWORK the number of nodes, with FILE their port
-    #[arg(value_name = "NUMNODES|PORT")]
-    pub second: Option<String>,
-    /// What the cluster is called; `reset` asks for it
-    #[arg(long)]
-    pub name: Option<String>,
-}
-
-/// `status`.
-#[derive(Debug, Clone, Args)]
-pub struct StatusArgs {
-    /// Only these watchers
-    pub names: Vec<String>,
-    /// Exit with 8 unless every watcher shown is active on every node
-    #[arg(long)]
-    pub check: bool,
-}
-
-/// `start` and `stop`.
-#[derive(Debug, Clone, Args)]
-pub struct OrderArgs {
-    /// Only these watchers
-    pub names: Vec<String>,
-    /// In the order that the services declare, each ready before the next; stops in reverse
-    #[arg(long)]
-    pub ordered: bool,
-}
-
-/// `ready`.
-#[derive(Debug, Clone, Args)]
-pub struct ReadyArgs {
-    /// Only these watchers
-    pub names: Vec<String>,
-    /// Until all of them are ready [default time: 10m]
-    #[arg(long)]
-    pub wait: bool,
-    /// Exit with 8 unless every watcher shown is ready on every node
-    #[arg(long)]
-    pub check: bool,
-}
-
-/// `why`.
-#[derive(Debug, Clone, Args)]
-pub struct WhyArgs {
-    /// The watcher
-    #[arg(id = "names", value_name = "NAME")]
-    pub name: String,
-}
-
-/// `logs`.
-#[derive(Debug, Clone, Args)]
-pub struct LogsArgs {
-    /// The watcher
-    #[arg(id = "names", value_name = "NAME")]
-    pub name: String,
-    /// stdout, stderr, or the label of a log file (`log.LABEL` of the service)
-    #[arg(long, short, value_name = "SOURCE", default_value = "stdout")]
-    pub source: String,
-    /// How many of the last lines
-    #[arg(long, short = 'n', value_name = "LINES", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_LINES)))]
-    pub lines: u32,
-    /// Go on with what is written from now on, until Ctrl-C
-    #[arg(long, short)]
-    pub follow: bool,
-}
-
-/// `fresh`.
-#[derive(Debug, Clone, Args)]
-pub struct FreshArgs {
-    /// Only these services
-    pub names: Vec<String>,
-    /// A further template variable
-    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_value)]
-    pub variables: Vec<(String, String)>,
-    /// How long to keep what is moved aside: 0, 10m [default: as the node's ini says]
-    #[arg(long, value_name = "TIME", value_parser = duration)]
-    pub keep: Option<Duration>,
-    /// The cluster's name, typed here instead of at the question
-    #[arg(long, value_name = "CLUSTER")]
-    pub confirm: Option<String>,
-}
-
-/// Verbs that act on watchers, or read of them.
-#[derive(Debug, Clone, Args)]
-pub struct NamesArgs {
-    /// Only these watchers
-    pub names: Vec<String>,
-}
-
-/// `configure`.
-#[derive(Debug, Clone, Args)]
-pub struct ConfigureArgs {
-    /// Only these services
-    pub services: Vec<String>,
-    /// A further template variable
-    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_value)]
-    pub variables: Vec<(String, String)>,
-    /// First start after a full reset
-    #[arg(long)]
-    pub fresh: bool,
-    /// The targeted nodes join a cluster that holds data
-    #[arg(long)]
-    pub joining: bool,
-    /// Only show what would change
-    #[arg(long)]
-    pub dry_run: bool,
-    /// Only look: exit with 8 if any file would change
-    #[arg(long)]
-    pub check: bool,
-}
-
-/// `reset`.
-#[derive(Debug, Clone, Args)]
-pub struct ResetArgs {
-    /// What to wipe
-    #[arg(value_enum, default_value = "all")]
-    pub kind: Kind,
-    /// Only this service; may be repeated
-    #[arg(long = "service", short, value_name = "NAME")]
-    pub services: Vec<String>,
-    /// Only list what would go
-    #[arg(long)]
-    pub dry_run: bool,
-    /// Stop running services first instead of refusing
-    #[arg(long)]
-    pub stop: bool,
-    /// Put back what the last reset moved aside
-    #[arg(long, conflicts_with = "stop")]
-    pub undo: bool,
-    /// How long to keep what is moved aside: 0, 10m [default: as the node's ini says]
-    #[arg(long, value_name = "TIME", value_parser = duration, conflicts_with = "undo")]
-    pub keep: Option<Duration>,
-    /// The cluster's name, typed here instead of at the question
-    #[arg(long, value_name = "CLUSTER")]
-    pub confirm: Option<String>,
-}
-
-/// What `reset` wipes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Kind {
-    /// Databases
-    Data,
-    /// Log files
-    Log,
-    /// Both
-    All,
-}
-
-impl From<Kind> for ResetKind {
-    fn from(kind: Kind) -> Self {
-        match kind {
-            Kind::Data => Self::Data,
-            Kind::Log => Self::Log,
-            Kind::All => Self::All,
-        }
-    }
-}
-
-/// `call`.
-#[derive(Debug, Clone, Args)]
-pub struct CallArgs {
-    /// The command, as circus has it: options, signal, ...
-    pub command: String,
-    /// Its properties: KEY=VALUE (a JSON value or text), or one JSON object
-    #[arg(value_name = "PROPERTY")]
-    pub properties: Vec<String>,
-}
-
-/// `ctl`; the words are read by [`crate::ctl`].
-#[derive(Debug, Clone, Args)]
-pub struct CtlArgs {
-    /// What circusctl would be given
-    #[arg(value_name = "CIRCUSCTL", trailing_var_arg = true, allow_hyphen_values = true)]
-    pub words: Vec<String>,
-}
-
-/// `demo`.
-#[derive(Debug, Clone, Args)]
-pub struct DemoArgs {
-    /// How many nodes
-    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=32))]
-    pub nodes: u8,
-    /// One node runs this stock circusd
-    #[arg(long, value_name = "CIRCUSD")]
-    pub stock: Option<PathBuf>,
-    /// Work in this directory and leave it there
-    #[arg(long, value_name = "DIR")]
-    pub keep_dir: Option<PathBuf>,
-    /// Run these console commands instead of asking for some; `;` separates
-    #[arg(long, value_name = "COMMANDS")]
-    pub run: Option<String>,
-}
-
-/// `10`, `1.5s`, `500ms`, `2m`, `1h`.
-fn duration(text: &str) -> Result<Duration, String> {
-    const REMEDY: &str = "write seconds as 10 or 1.5, or use a unit: 500ms, 2m, 1h";
-    let unit_at = text.find(|letter: char| letter.is_ascii_alphabetic()).unwrap_or(text.len());
-    let (number, unit) = text.split_at_checked(unit_at).ok_or(REMEDY)?;
-    let scale = match unit {
-        "ms" => 0.001,
-        "" | "s" => 1.0,
-        "m" | "min" => 60.0,
-        "h" => 3600.0,
-        _ => return Err(REMEDY.to_owned()),
-    };
-    let plain = number.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
-    let seconds = number.parse::<f64>().ok().filter(|_| plain).ok_or(REMEDY)? * scale;
-    let time = Duration::try_from_secs_f64(seconds).map_err(|_| REMEDY)?;
-    if time > MAX_TIMEOUT { Err("at most a week (168h)".to_owned()) } else { Ok(time) }
-}
-
-fn at_least_one(text: &str) -> Result<usize, String> {
-    text.parse()
-        .ok()
-        .filter(|count| *count >= 1)
-        .ok_or_else(|| "write a number of nodes, 1 or more".to_owned())
-}
-
-fn key_value(text: &str) -> Result<(String, String), String> {
-    let pair = text.split_once('=').filter(|(key, _)| !key.is_empty());
-    let (key, value) = pair.ok_or("write KEY=VALUE")?;
-    Ok((key.to_owned(), value.to_owned()))
 }
 
 #[cfg(test)]
