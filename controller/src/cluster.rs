@@ -27,6 +27,7 @@ pub mod ready;
 pub mod reset;
 pub mod run;
 pub mod sequence;
+pub mod view;
 
 use std::collections::HashMap;
 use std::sync::Arc;
