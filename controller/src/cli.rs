@@ -18,8 +18,13 @@ pub mod store;
 
 mod args;
 mod change;
+mod history;
+mod journal;
+mod lifecycle;
 mod logs;
 mod ordered;
+mod planned;
+mod rolling;
 mod whole;
 
 use std::path::PathBuf;
@@ -32,6 +37,8 @@ pub use args::{
     ReadyArgs, ResetArgs, StatusArgs, WhyArgs,
 };
 use args::{at_least_one, duration};
+pub use history::{HistoryArgs, ResumeArgs};
+pub use rolling::{ChangeArgs, RollingArgs, Sizes, WaitFor};
 
 /// Where nodes listen unless the SPEC says otherwise.
 pub const DEFAULT_PORT: u16 = 5555;
@@ -80,6 +87,16 @@ pub struct Global {
         help_heading = "Options of every command"
     )]
     pub on: Option<String>,
+    /// Only the nodes that failed in the last operation, or in operation ID of the `history`
+    #[arg(
+        long,
+        value_name = "ID",
+        global = true,
+        num_args = 0..=1,
+        require_equals = true,
+        help_heading = "Options of every command"
+    )]
+    pub failed: Option<Option<u64>>,
     /// Port of nodes that are named without one [default: 5555]
     #[arg(long, value_name = "PORT", global = true, value_parser = clap::value_parser!(u16).range(1..), help_heading = "Options of every command")]
     pub port: Option<u16>,
@@ -132,9 +149,9 @@ pub enum Verb {
     /// Stop watchers on all nodes; all of them without NAME
     Stop(OrderArgs),
     /// Stop and start watchers on all nodes
-    Restart(NamesArgs),
+    Restart(ChangeArgs),
     /// Replace processes gracefully on all nodes
-    Reload(NamesArgs),
+    Reload(ChangeArgs),
     /// Write the services' configuration files from the cluster's membership
     Configure(ConfigureArgs),
     /// Move the services' data and logs out of the way
@@ -144,6 +161,10 @@ pub enum Verb {
     Fresh(FreshArgs),
     /// Figures of processes
     Stats(NamesArgs),
+    /// The operations of the past: who did what, on which nodes, and what came of it
+    History(HistoryArgs),
+    /// Finish an interrupted or failed operation on the nodes where it is not done
+    Resume(ResumeArgs),
     /// One raw command, sent as it is
     Call(CallArgs),
     /// A native circusctl for one daemon: `ctl --help`; `ctl top` shows live figures

@@ -15,16 +15,19 @@
 
 pub mod answer;
 pub mod configure;
+pub mod journal;
 pub mod lifecycle;
 pub mod names;
 pub mod native;
 pub mod node;
 pub mod oneshot;
 pub mod plan;
+pub mod preview;
 pub mod procedure;
 pub mod query;
 pub mod ready;
 pub mod reset;
+pub mod rolling;
 pub mod run;
 pub mod sequence;
 pub mod view;
@@ -33,14 +36,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::json;
-
-use crate::cluster::answer::Request;
 use crate::cluster::node::{Connection, Node, NodeId};
 use crate::cluster::plan::Plan;
 use crate::cluster::run::{Run, Turn};
 use crate::inventory::{Inventory, NodeSpec};
-use crate::outcome::{NodeOutcome, NodeState, Progress};
+use crate::outcome::{NodeOutcome, Progress};
 
 /// How many connections are being made at the same time. Nodes that are switched off hold one of
 /// these until their deadline, so it is large; a descriptor limit of 1024 must still hold it.
@@ -265,21 +265,34 @@ impl Cluster {
         std::mem::take(&mut self.rows).into_iter().flatten().collect()
     }
 
+    /// Hands out no more work: nodes on which nothing was changed yet end now (`cancelled`), the others
+    /// go on to their own end.
+    pub fn interrupt(&mut self, now: Duration) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        let mut turn = Turn { now, ids: &mut self.ids, out: &mut effects };
+        self.nodes.iter_mut().for_each(|node| node.interrupt(&mut turn));
+        self.admit(now, &mut effects);
+        effects
+    }
+
+    /// Ends the operation at once: whoever has no outcome yet is `cancelled`, with what was under way
+    /// there. What it would leave behind is removed as by [`Cluster::abandon`].
+    pub fn leave(&mut self, now: Duration) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        let mut turn = Turn { now, ids: &mut self.ids, out: &mut effects };
+        self.nodes.iter_mut().for_each(|node| node.leave(&mut turn));
+        self.admit(now, &mut effects);
+        effects
+    }
+
     /// Stops caring about the operation under way. The effects remove what it would leave behind, as
     /// well as that can be done without waiting.
     pub fn abandon(&mut self) -> Vec<Effect> {
         let mut effects = Vec::new();
+        let mut turn = Turn { now: Duration::ZERO, ids: &mut self.ids, out: &mut effects };
         for node in &mut self.nodes {
-            let Some(run) = node.run.take() else { continue };
-            let open = matches!(node.connection, Connection::Open { .. });
-            let Some(name) = run.leftover() else { continue };
-            if open {
-                let request = Request::new("rm", json!({ "name": name }));
-                let payload = request.encode(&self.ids.request());
-                effects.push(Effect::Send { node: node.id, payload });
-            }
-            // A busy node refuses that, so the next operation there looks again.
-            node.debts.push(name.to_owned());
+            node.forsake(&mut turn);
+            node.run = None;
         }
         effects
     }
@@ -340,22 +353,6 @@ impl Cluster {
             effects.push(Effect::Report(Progress::Finished(row)));
         }
         any
-    }
-
-    /// Rows for the targets as if the user had interrupted now.
-    #[must_use]
-    pub fn cancelled_rows(&self) -> Vec<NodeOutcome> {
-        let pending = self.nodes.iter().filter(|n| n.run.is_some());
-        pending
-            .map(|n| NodeOutcome {
-                node: n.spec.name.clone(),
-                state: NodeState::Cancelled,
-                reason: "interrupted".to_owned(),
-                daemon: n.daemon().map(node::Daemon::describe),
-                data: serde_json::Value::Null,
-                elapsed: Duration::ZERO,
-            })
-            .collect()
     }
 }
 

@@ -252,6 +252,7 @@ async fn execute(session: &mut Session, global: &Global, line: &str) -> Next {
             return Next::Go(Exit::Done);
         }
     };
+    session.words.clone_from(&words);
     let exit = match (merged(global, &cli.global, cli.verb.as_ref()), &cli.verb) {
         (Ok(merged), Some(verb)) => perform(session, &merged, verb).await,
         (Ok(_), None) => Err(Stop::usage("which command? `help` lists them")),
@@ -290,6 +291,7 @@ fn merged(base: &Global, line: &Global, verb: Option<&Verb>) -> Result<Global, S
     Ok(Global {
         cluster: None,
         on: line.on.clone().or_else(|| base.on.clone()),
+        failed: line.failed.or(base.failed),
         port: line.port.or(base.port),
         timeout: line.timeout.or(base.timeout),
         parallel: line.parallel.or(base.parallel),

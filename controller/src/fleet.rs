@@ -2,6 +2,7 @@
 //!
 //! The only clock of the console is here: the cluster is told the time with every input.
 
+mod brake;
 mod services;
 
 use std::collections::HashMap;
@@ -14,6 +15,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 pub use crate::cluster::plan::ServicesFile;
+pub use brake::{Brake, Pulled};
 
 use crate::cluster::node::NodeId;
 use crate::cluster::plan::Plan;
@@ -37,6 +39,7 @@ pub struct Fleet {
     news: mpsc::Receiver<News>,
     teller: mpsc::Sender<News>,
     begun: Option<Instant>,
+    brake: Brake,
 }
 
 impl Fleet {
@@ -45,7 +48,17 @@ impl Fleet {
     pub fn new(inventory: Inventory, services: Option<ServicesFile>) -> Self {
         let (teller, news) = mpsc::channel(NEWS);
         let cluster = Cluster::new(&inventory, session());
-        Self { inventory, services, cluster, links: HashMap::new(), generation: 0, news, teller, begun: None }
+        Self {
+            inventory,
+            services,
+            cluster,
+            links: HashMap::new(),
+            generation: 0,
+            news,
+            teller,
+            begun: None,
+            brake: Brake::default(),
+        }
     }
 
     /// The nodes.
@@ -62,7 +75,8 @@ impl Fleet {
     }
 
     /// Runs one operation on all targeted nodes at once. Never fails as a whole: each targeted node
-    /// has exactly one outcome. Dropping the future abandons the operation; what it may have left on
+    /// has exactly one outcome. The [`Brake`] ends it early, with an outcome for each node all the same.
+    /// Dropping the future abandons the operation; what it may have left on
     /// stock nodes is removed by the next operation on them, or by [`Fleet::close`], or, if this
     /// process ends without either, by the next console.
     pub async fn run(
@@ -78,14 +92,32 @@ impl Fleet {
         let fleet = &mut *abandoned.fleet;
         let effects = fleet.cluster.begin(begun, plan, options.parallel, options.targets.as_deref());
         fleet.perform(effects, progress);
+        let mut pulled = fleet.brake.release();
         while !fleet.cluster.is_finished() {
-            let input = fleet.next_input().await;
-            let now = fleet.now();
-            let effects = fleet.cluster.step(now, input);
+            let effects = tokio::select! {
+                input = fleet.next_input() => {
+                    let now = fleet.now();
+                    fleet.cluster.step(now, input)
+                }
+                how = brake::changed(&mut pulled) => {
+                    let now = fleet.now();
+                    match how {
+                        Pulled::No => Vec::new(),
+                        Pulled::Gently => fleet.cluster.interrupt(now),
+                        Pulled::Hard => fleet.cluster.leave(now),
+                    }
+                }
+            };
             fleet.perform(effects, progress);
         }
         let nodes = fleet.cluster.take_rows();
         Outcome { nodes, elapsed: fleet.now().saturating_sub(begun) }
+    }
+
+    /// What ends an operation early; each operation begins with a released one.
+    #[must_use]
+    pub fn brake(&self) -> Brake {
+        self.brake.clone()
     }
 
     fn plan(&self, operation: Operation, timeout: Duration) -> Plan {

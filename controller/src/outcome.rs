@@ -49,6 +49,11 @@ pub enum Operation {
         /// Until all of them are ready.
         wait: bool,
     },
+    /// Until these are up, whether or not they have joined anything.
+    Up {
+        /// Only these; all when empty.
+        names: Vec<String>,
+    },
     /// A watcher's story: how it stands, and what its last crash means.
     Why {
         /// The watcher.
@@ -65,6 +70,21 @@ pub enum Operation {
         /// Its properties.
         properties: Value,
     },
+}
+
+impl Operation {
+    /// Whether it changes something on the nodes; a raw command may.
+    #[must_use]
+    pub fn changes(&self) -> bool {
+        match self {
+            Self::Start { .. } | Self::Stop { .. } | Self::Restart { .. } | Self::Reload { .. } => true,
+            Self::Configure(request) => !request.dry_run,
+            Self::Reset(request) => !request.dry_run,
+            Self::Call { .. } => true,
+            Self::Status { .. } | Self::Stats { .. } | Self::Ready { .. } | Self::Up { .. } => false,
+            Self::Why { .. } | Self::Logs(_) | Self::Survey => false,
+        }
+    }
 }
 
 /// `configure`: membership comes from the whole inventory, not from the targets.
@@ -130,7 +150,7 @@ pub enum NodeState {
     Unchanged,
     /// Skipped on purpose.
     Skipped,
-    /// Never started because the user interrupted.
+    /// Not begun, or not waited for, because the user interrupted.
     Cancelled,
     /// Of a range, and never seen: no failure.
     Absent,
@@ -142,6 +162,43 @@ pub enum NodeState {
     TimedOut,
     /// Not reached.
     Unreachable,
+}
+
+impl NodeState {
+    /// All of them, best first.
+    pub const ALL: [Self; 9] = [
+        Self::Done,
+        Self::Unchanged,
+        Self::Skipped,
+        Self::Cancelled,
+        Self::Absent,
+        Self::Refused,
+        Self::Failed,
+        Self::TimedOut,
+        Self::Unreachable,
+    ];
+
+    /// As printed, as in JSON and as in the journal.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Unchanged => "unchanged",
+            Self::Skipped => "skipped",
+            Self::Cancelled => "cancelled",
+            Self::Absent => "absent",
+            Self::Refused => "refused",
+            Self::Failed => "failed",
+            Self::TimedOut => "timed out",
+            Self::Unreachable => "unreachable",
+        }
+    }
+
+    /// What a word means.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.word() == word)
+    }
 }
 
 /// One node's row of the result.

@@ -10,8 +10,10 @@ pub mod units;
 
 mod figures;
 pub(crate) mod files;
+pub(crate) mod history;
 pub(crate) use readiness::{all_ready, phases};
 
+pub(crate) mod plan;
 mod readiness;
 pub(crate) mod told;
 pub(crate) mod wiped;
@@ -45,7 +47,7 @@ pub fn outcome(operation: &Operation, outcome: &Outcome, detail: Detail) -> Stri
         Operation::Stats { .. } => figures::stats(outcome),
         Operation::Configure(request) => files::configure(outcome, detail, request.dry_run),
         Operation::Reset(request) => wiped::reset(outcome, detail, request),
-        Operation::Ready { .. } => readiness::ready(outcome),
+        Operation::Ready { .. } | Operation::Up { .. } => readiness::ready(outcome),
         Operation::Why { .. } => told::stories(outcome),
         Operation::Logs(_) => told::logs(outcome),
         Operation::Call { .. } | Operation::Survey => answers(outcome),
@@ -63,17 +65,7 @@ pub fn outcome(operation: &Operation, outcome: &Outcome, detail: Detail) -> Stri
 /// The word for a state, as printed and as in JSON.
 #[must_use]
 pub fn word(state: NodeState) -> &'static str {
-    match state {
-        NodeState::Done => "done",
-        NodeState::Unchanged => "unchanged",
-        NodeState::Skipped => "skipped",
-        NodeState::Cancelled => "cancelled",
-        NodeState::Absent => "absent",
-        NodeState::Refused => "refused",
-        NodeState::Failed => "failed",
-        NodeState::TimedOut => "timed out",
-        NodeState::Unreachable => "unreachable",
-    }
+    state.word()
 }
 
 /// `3 done, 1 unreachable in 2.1 s`.
@@ -87,6 +79,18 @@ fn counts(outcome: &Outcome, word: impl Fn(NodeState) -> &'static str) -> String
         .collect();
     let counts = if counts.is_empty() { "no node".to_owned() } else { counts.join(", ") };
     format!("{counts} in {}", units::seconds(outcome.elapsed))
+}
+
+/// A list as one line; of many, the first and the last.
+pub(crate) fn shortened(parts: &[String], separator: &str) -> String {
+    const MANY: usize = 12;
+    match parts {
+        [first @ .., last] if parts.len() > MANY => {
+            let first = first.get(..MANY - 2).unwrap_or_default().join(separator);
+            format!("{first}{separator}...{separator}{last}")
+        }
+        _ => parts.join(separator),
+    }
 }
 
 /// Whether the node gave an answer.

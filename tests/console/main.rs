@@ -115,9 +115,24 @@ fn an_interrupt_ends_the_operation_and_not_the_console() {
     // The stand-ins take seconds to stop.
     terminal.write("stop --yes\r");
     terminal.expect("stop 0/3");
+    // Once: what is under way goes on to its end.
     terminal.write("\u{3}");
-    let interrupted = terminal.expect(PROMPT);
-    assert!(interrupted.contains("3 cancelled in"), "{interrupted}");
+    terminal.expect("interrupted: what is under way goes on to its end; Ctrl-C again leaves at once");
+    let stopped = terminal.expect(PROMPT);
+    assert!(stopped.contains("3 done in"), "{stopped}");
+    terminal.write("start\r");
+    terminal.expect(PROMPT);
+    // Twice: nothing is waited for.
+    terminal.write("stop --yes\r");
+    terminal.expect("stop 0/3");
+    terminal.write("\u{3}");
+    terminal.expect("leaves at once");
+    terminal.write("\u{3}");
+    let left = terminal.expect(PROMPT);
+    assert!(left.contains("interrupted during stop") && left.contains("3 cancelled in"), "{left}");
+    terminal.write("history\r");
+    let history = terminal.expect(PROMPT);
+    assert!(history.contains("stop --yes") && history.contains("interrupted; left: 127."), "{history}");
     terminal.write("status\r");
     terminal.expect("3 up in");
     terminal.write("exit\r");

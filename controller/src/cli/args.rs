@@ -6,6 +6,10 @@ use std::time::Duration;
 use circus_protocol::command::{MAX_LINES, ResetKind};
 use clap::{Args, ValueEnum};
 
+use super::lifecycle::Said;
+use super::rolling::RollingArgs;
+use crate::cluster::rolling::Deed;
+
 /// The longest time anybody may wait for a node.
 const MAX_TIMEOUT: Duration = Duration::from_secs(7 * 24 * 3600);
 
@@ -39,8 +43,21 @@ pub struct OrderArgs {
     /// Only these watchers
     pub names: Vec<String>,
     /// In the order that the services declare, each ready before the next; stops in reverse
-    #[arg(long)]
+    #[arg(long, conflicts_with = "rolling")]
     pub ordered: bool,
+    /// How it goes through the cluster.
+    #[command(flatten)]
+    pub rolling: RollingArgs,
+    /// Only print what would be done, to which nodes and in which order
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+impl OrderArgs {
+    pub(super) fn said(&self, deed: Deed) -> Said<'_> {
+        let Self { names, ordered, rolling, dry_run } = self;
+        Said { deed, names, ordered: *ordered, dry_run: *dry_run, rolling }
+    }
 }
 
 /// `ready`.
@@ -95,6 +112,9 @@ pub struct FreshArgs {
     /// The cluster's name, typed here instead of at the question
     #[arg(long, value_name = "CLUSTER")]
     pub confirm: Option<String>,
+    /// Only show the steps, what would be written and what would go
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// Verbs that act on watchers, or read of them.
@@ -124,6 +144,12 @@ pub struct ConfigureArgs {
     /// Only look: exit with 8 if any file would change
     #[arg(long)]
     pub check: bool,
+    /// How it goes through the cluster.
+    #[command(flatten)]
+    pub rolling: RollingArgs,
+    /// With --rolling: stop the services of each batch first, and start them again with their new files
+    #[arg(long, requires = "rolling")]
+    pub restart: bool,
 }
 
 /// `reset`.

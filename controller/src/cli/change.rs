@@ -5,9 +5,11 @@ use super::exit::Exit;
 use super::output::{can_ask, talk};
 use super::perform::{act, look, print};
 use super::progress::{self, Purpose};
+use super::rolling::{self, Change};
 use super::session::{ACT_TIMEOUT, Session, Stop};
 use super::whole;
 use super::{ConfigureArgs, Global, ResetArgs};
+use crate::cluster::rolling::Deed;
 use crate::inventory::fold::counted;
 use crate::outcome::{ConfigureRequest, NodeState, Operation, Outcome, ResetRequest};
 use crate::render::{self, Detail};
@@ -26,6 +28,17 @@ pub(super) async fn configure(
         dry_run: false,
     };
     let dry = Operation::Configure(ConfigureRequest { dry_run: true, ..request.clone() });
+    let deed = if args.restart { Deed::Reconfigure } else { Deed::Configure };
+    let rolling = Change {
+        deed,
+        names: &args.services,
+        args: &args.rolling,
+        request: Some(request.clone()),
+        dry_run: args.dry_run,
+    };
+    if args.rolling.rolling && args.dry_run {
+        return rolling::run(session, global, rolling).await;
+    }
     if args.dry_run || args.check {
         let options = Session::run_options(global, ACT_TIMEOUT, &targets);
         let outcome = progress::run(&mut session.fleet, &dry, &options, global, Purpose::Result).await;
@@ -45,6 +58,9 @@ pub(super) async fn configure(
         }
         talk(render::outcome(&dry, &outcome, Detail::Question).trim_end());
         require_yes(format!("Write these files on {}?", reached(&outcome)), &what).await?;
+    }
+    if args.rolling.rolling {
+        return rolling::run(session, &Global { yes: true, ..global.clone() }, rolling).await;
     }
     act(session, global, Operation::Configure(request), &targets).await
 }

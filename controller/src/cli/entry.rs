@@ -7,6 +7,7 @@ use clap::Parser;
 use tokio::runtime::Builder;
 
 use super::exit::Exit;
+use super::history;
 use super::output::complain;
 use super::perform::{perform, show_cluster};
 use super::session::{self, Session, Stop};
@@ -70,7 +71,13 @@ async fn run(cli: &Cli) -> Result<Exit, Stop> {
         Some(Verb::Demo(args)) => demo::run(global, args).await,
         Some(Verb::DemoGuard(args)) => Ok(demo::guard::watch(args).await),
         Some(Verb::Cluster(args)) => define(global, args),
-        Some(verb) => perform(&mut Session::open(global, Store::from_env()).await?, global, verb).await,
+        Some(Verb::History(args)) => history::history(&Store::from_env(), global, args),
+        Some(verb) => {
+            let mut session = Session::open(global, Store::from_env()).await?;
+            session.words =
+                std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
+            perform(&mut session, global, verb).await
+        }
     }
 }
 

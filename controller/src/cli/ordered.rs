@@ -19,12 +19,15 @@ use tokio::time::Instant;
 
 use super::change::{self, Confirmed};
 use super::exit::Exit;
+use super::journal::Writer;
 use super::output::{data, talk};
 use super::perform::print;
-use super::progress::{self, Purpose};
+use super::planned::{self, Plan};
+use super::progress::{self, First, Interrupts, Purpose};
 use super::session::{ACT_TIMEOUT, READ_TIMEOUT, Session, Stop};
-use super::{FreshArgs, Global, ReadyArgs, whole};
+use super::{FreshArgs, Global, ReadyArgs, rolling, whole};
 use crate::cluster::sequence::{self, Group, Place, Step};
+use crate::fleet::Pulled;
 use crate::inventory::fold::{counted, fold};
 use crate::outcome::{ConfigureRequest, NodeOutcome, NodeState, Operation, Outcome, ResetRequest};
 use crate::render::{self, Detail};
@@ -60,6 +63,22 @@ pub(super) async fn stop(session: &mut Session, global: &Global, names: &[String
     walk.finish(result)
 }
 
+/// What either would do, step by step.
+pub(super) async fn plan(
+    session: &mut Session,
+    global: &Global,
+    operation: &Operation,
+    is_start: bool,
+    names: &[String],
+) -> Result<Exit, Stop> {
+    let targets = session.targets(global)?;
+    let (places, early) = rolling::survey(session, global, &targets, names).await?;
+    let steps = if is_start { sequence::start(&places, names) } else { sequence::stop(&places, names) };
+    let steps = steps.map_err(|reason| Stop::new(Exit::Failed, reason))?;
+    let plan = Plan { early, ..Plan::of_steps(steps, &targets) };
+    Ok(planned::print(session, global, operation, &plan))
+}
+
 pub(super) async fn fresh(session: &mut Session, global: &Global, args: &FreshArgs) -> Result<Exit, Stop> {
     let mut wipe = ResetRequest {
         services: args.names.clone(),
@@ -70,6 +89,9 @@ pub(super) async fn fresh(session: &mut Session, global: &Global, args: &FreshAr
         keep: args.keep.map(|keep| keep.as_secs_f64()),
     };
     let targets = session.targets(global)?;
+    if args.dry_run {
+        return planned::fresh(session, global, args, wipe, &targets).await;
+    }
     whole::refuse_half(session, global, &wipe, &targets).await?;
     if !global.yes {
         match change::confirm_reset(session, global, args.confirm.as_deref(), &wipe, &targets).await? {
@@ -84,6 +106,16 @@ pub(super) async fn fresh(session: &mut Session, global: &Global, args: &FreshAr
     walk.finish(result)
 }
 
+/// What `fresh` writes.
+pub(super) fn configuration(args: &FreshArgs) -> ConfigureRequest {
+    ConfigureRequest {
+        services: args.names.clone(),
+        variables: args.variables.clone(),
+        fresh: true,
+        ..ConfigureRequest::default()
+    }
+}
+
 /// Several operations that are one to the user.
 struct Walk<'a> {
     session: &'a mut Session,
@@ -92,6 +124,8 @@ struct Walk<'a> {
     name: &'static str,
     targets: Vec<String>,
     phases: Vec<(&'static str, Duration)>,
+    interrupts: Interrupts,
+    journal: Writer,
 }
 
 /// The operation whose rows are the result, and those rows.
@@ -100,21 +134,18 @@ type Last = (Operation, Outcome);
 impl<'a> Walk<'a> {
     fn new(session: &'a mut Session, global: &'a Global, name: &'static str) -> Result<Self, Stop> {
         let targets = session.targets(global)?;
-        Ok(Self { session, global, name, targets, phases: Vec::new() })
+        let journal = Writer::begin(session, name, &targets);
+        let interrupts = Interrupts::listen();
+        Ok(Self { session, global, name, targets, phases: Vec::new(), interrupts, journal })
     }
 
     /// `Err` holds what failed.
     async fn fresh(&mut self, args: &FreshArgs, wipe: ResetRequest) -> Result<Result<Last, Last>, Stop> {
         match self.stop(&args.names).await? {
-            Ok(_) => {}
-            Err(last) => return Ok(Err(last)),
+            Ok(last) if !self.is_over(&last) => {}
+            Ok(last) | Err(last) => return Ok(Err(last)),
         }
-        let configure = ConfigureRequest {
-            services: args.names.clone(),
-            variables: args.variables.clone(),
-            fresh: true,
-            ..ConfigureRequest::default()
-        };
+        let configure = configuration(args);
         let targets = self.targets.clone();
         for (phase, operation) in
             [("configure", Operation::Configure(configure)), ("reset", Operation::Reset(wipe))]
@@ -122,7 +153,7 @@ impl<'a> Walk<'a> {
             let begun = Instant::now();
             let last = self.run(operation, ACT_TIMEOUT, &targets).await;
             self.phases.push((phase, begun.elapsed()));
-            if Exit::of(&last.1) != Exit::Done {
+            if self.is_over(&last) {
                 return Ok(Err(last));
             }
         }
@@ -163,7 +194,7 @@ impl<'a> Walk<'a> {
     async fn survey(&mut self) -> Result<Vec<Place>, Last> {
         let targets = self.targets.clone();
         let last = self.run(Operation::Survey, READ_TIMEOUT, &targets).await;
-        if Exit::of(&last.1) != Exit::Done {
+        if self.is_over(&last) {
             return Err(last);
         }
         let nodes = &self.session.cluster.inventory.nodes;
@@ -198,7 +229,7 @@ impl<'a> Walk<'a> {
             let last = self.run(operation, patience, &nodes).await;
             let exit = Exit::of(&last.1);
             self.tell(&last, &names, exit);
-            if exit != Exit::Done {
+            if self.is_over(&last) {
                 failed = Some(last);
                 break;
             }
@@ -207,18 +238,32 @@ impl<'a> Walk<'a> {
         failed
     }
 
+    /// Nothing comes after this: it failed, or somebody pressed Ctrl-C meanwhile.
+    fn is_over(&self, last: &Last) -> bool {
+        Exit::of(&last.1) != Exit::Done || self.interrupts.how() != Pulled::No
+    }
+
     /// Whether it was not interrupted.
-    async fn pause(&self, time: Duration) -> bool {
+    async fn pause(&mut self, time: Duration) -> bool {
         tokio::select! {
             () = tokio::time::sleep(time) => true,
-            _ = tokio::signal::ctrl_c() => false,
+            () = self.interrupts.next() => false,
         }
     }
 
     async fn run(&mut self, operation: Operation, patience: Duration, targets: &[String]) -> Last {
         let options = Session::run_options(self.global, patience, targets);
-        let look = Purpose::Look;
-        let outcome = progress::run(&mut self.session.fleet, &operation, &options, self.global, look).await;
+        let (fleet, interrupts) = (&mut self.session.fleet, &mut self.interrupts);
+        let outcome = progress::watch(
+            fleet,
+            &operation,
+            &options,
+            self.global,
+            interrupts,
+            First::Cancels,
+            &mut |_| {},
+        )
+        .await;
         (operation, outcome)
     }
 
@@ -238,16 +283,22 @@ impl<'a> Walk<'a> {
     }
 
     /// Prints the result, one row for each target.
-    fn finish(self, result: Result<Result<Last, Last>, Stop>) -> Result<Exit, Stop> {
-        let (operation, outcome) = match result? {
+    fn finish(mut self, result: Result<Result<Last, Last>, Stop>) -> Result<Exit, Stop> {
+        let result = match result {
+            Ok(result) => result,
+            Err(stop) => {
+                self.journal.end(stop.exit, self.global);
+                return Err(stop);
+            }
+        };
+        let whole = result.is_ok();
+        let (operation, outcome) = match result {
             Ok(last) | Err(last) => last,
         };
-        let outcome = self.complete(&operation, outcome);
-        let exit = if outcome.nodes.iter().any(|row| row.state == NodeState::Cancelled) {
-            Exit::Interrupted
-        } else {
-            Exit::of(&outcome)
-        };
+        let outcome = self.complete(&operation, outcome, !whole && self.interrupts.how() != Pulled::No);
+        let exit = Exit::of(&outcome);
+        outcome.nodes.iter().for_each(|row| self.journal.row(row));
+        self.journal.end(exit, self.global);
         self.session.learn(&outcome);
         if !(self.global.json || self.global.ndjson) {
             data(&render::outcome(&operation, &outcome, Detail::Full));
@@ -270,12 +321,20 @@ impl<'a> Walk<'a> {
         Ok(exit)
     }
 
-    fn complete(&self, operation: &Operation, outcome: Outcome) -> Outcome {
+    fn complete(&self, operation: &Operation, outcome: Outcome, interrupted: bool) -> Outcome {
         let elapsed = outcome.elapsed;
-        let interrupted = outcome.nodes.is_empty();
-        let mut known: HashMap<String, NodeOutcome> =
-            outcome.nodes.into_iter().map(|row| (row.node.clone(), row)).collect();
         let verb = render::json::name(operation);
+        // A step that is done is not the whole.
+        let cut = |row: NodeOutcome| match row.state {
+            NodeState::Done | NodeState::Unchanged if interrupted => NodeOutcome {
+                state: NodeState::Cancelled,
+                reason: format!("interrupted after `{verb}`"),
+                ..row
+            },
+            _ => row,
+        };
+        let mut known: HashMap<String, NodeOutcome> =
+            outcome.nodes.into_iter().map(|row| (row.node.clone(), cut(row))).collect();
         let missing = |node: &String| NodeOutcome {
             node: node.clone(),
             state: if interrupted { NodeState::Cancelled } else { NodeState::Skipped },
@@ -295,7 +354,7 @@ impl<'a> Walk<'a> {
 }
 
 /// What a row of a survey says; `None` for a node that has nothing to start.
-fn place(row: &NodeOutcome, index: usize) -> Option<Place> {
+pub(super) fn place(row: &NodeOutcome, index: usize) -> Option<Place> {
     let names = row.data.get("watchers").and_then(Value::as_array)?;
     let services = row.data.get("services").and_then(Value::as_object);
     Some(Place {

@@ -3,19 +3,25 @@
 //!
 //! The commands that change something beyond starting and stopping are in `change`.
 
+use std::time::Duration;
+
 use serde_json::{Map, Value, json};
 
 use super::change;
 use super::confirm::require_yes;
 use super::exit::Exit;
+use super::history;
+use super::journal::Writer;
+use super::lifecycle;
 use super::logs;
 use super::ordered;
 use super::output::{can_ask, data};
-use super::progress::{self, Purpose};
+use super::progress::{self, First, Interrupts, Purpose};
 use super::session::{self, ACT_TIMEOUT, READ_TIMEOUT, Session, Stop};
 use super::{CallArgs, Global, StatusArgs, Verb};
+use crate::cluster::rolling::Deed;
 use crate::inventory::fold::counted;
-use crate::outcome::{Operation, Outcome};
+use crate::outcome::{NodeOutcome, Operation, Outcome};
 use crate::render::{self, Detail};
 
 /// Raw commands that change nothing and so never ask.
@@ -60,24 +66,16 @@ pub async fn perform(session: &mut Session, global: &Global, verb: &Verb) -> Res
         Verb::Status(args) => status(session, global, args).await,
         Verb::Stats(args) => read(session, global, Operation::Stats { names: args.names.clone() }).await,
         Verb::Call(args) => call(session, global, args).await,
+        Verb::History(args) => history::history(&session.store, global, args),
+        Verb::Resume(args) => history::resume(session, global, args).await,
         Verb::Ready(args) => ordered::ready(session, global, args).await,
         Verb::Why(args) => read(session, global, Operation::Why { name: args.name.clone() }).await,
         Verb::Logs(args) if args.follow => logs::follow(session, global, args).await,
         Verb::Logs(args) => read(session, global, Operation::Logs(logs::request(args))).await,
-        Verb::Start(args) if args.ordered => ordered::start(session, global, &args.names).await,
-        Verb::Start(args) => {
-            let targets = session.targets(global)?;
-            act(session, global, Operation::Start { names: args.names.clone() }, &targets).await
-        }
-        Verb::Stop(args) if args.ordered => {
-            let targets = session.targets(global)?;
-            let operation = Operation::Stop { names: args.names.clone() };
-            consent(global, &operation, &args.names, &targets).await?;
-            ordered::stop(session, global, &args.names).await
-        }
-        Verb::Stop(args) => ask(session, global, &args.names, |names| Operation::Stop { names }).await,
-        Verb::Restart(args) => ask(session, global, &args.names, |names| Operation::Restart { names }).await,
-        Verb::Reload(args) => ask(session, global, &args.names, |names| Operation::Reload { names }).await,
+        Verb::Start(args) => lifecycle::run(session, global, args.said(Deed::Start)).await,
+        Verb::Stop(args) => lifecycle::run(session, global, args.said(Deed::Stop)).await,
+        Verb::Restart(args) => lifecycle::run(session, global, args.said(Deed::Restart)).await,
+        Verb::Reload(args) => lifecycle::run(session, global, args.said(Deed::Reload)).await,
         Verb::Fresh(args) => ordered::fresh(session, global, args).await,
         Verb::Configure(args) => change::configure(session, global, args).await,
         Verb::Reset(args) => change::reset(session, global, args).await,
@@ -136,7 +134,7 @@ async fn read(session: &mut Session, global: &Global, operation: Operation) -> R
     Ok(exit)
 }
 
-/// Carries out an operation that is allowed to.
+/// Carries out an operation that is allowed to, and writes it down when it changes something.
 pub(super) async fn act(
     session: &mut Session,
     global: &Global,
@@ -144,8 +142,25 @@ pub(super) async fn act(
     targets: &[String],
 ) -> Result<Exit, Stop> {
     let options = Session::run_options(global, ACT_TIMEOUT, targets);
-    let outcome = progress::run(&mut session.fleet, &operation, &options, global, Purpose::Result).await;
+    let mut journal =
+        operation.changes().then(|| Writer::begin(session, render::json::name(&operation), targets));
+    let (mut interrupts, lines) = (Interrupts::listen(), global.ndjson);
+    let mut told = |row: &NodeOutcome| {
+        if lines {
+            data(&format!("{}\n", render::json::line(&operation, row)));
+        }
+        if let Some(journal) = &mut journal {
+            journal.row(row);
+        }
+    };
+    let fleet = &mut session.fleet;
+    let outcome =
+        progress::watch(fleet, &operation, &options, global, &mut interrupts, First::Cancels, &mut told)
+            .await;
     let exit = Exit::of(&outcome);
+    if let Some(journal) = journal {
+        journal.end(exit, global);
+    }
     print(session, global, &operation, &outcome, exit);
     Ok(exit)
 }
@@ -164,20 +179,8 @@ async fn status(session: &mut Session, global: &Global, args: &StatusArgs) -> Re
     Ok(exit)
 }
 
-async fn ask(
-    session: &mut Session,
-    global: &Global,
-    names: &[String],
-    operation: impl Fn(Vec<String>) -> Operation,
-) -> Result<Exit, Stop> {
-    let targets = session.targets(global)?;
-    let operation = operation(names.to_vec());
-    consent(global, &operation, names, &targets).await?;
-    act(session, global, operation, &targets).await
-}
-
 /// One node is nobody's surprise; many are asked about.
-async fn consent(
+pub(super) async fn consent(
     global: &Global,
     operation: &Operation,
     names: &[String],
@@ -235,7 +238,18 @@ pub(super) async fn look(
     targets: &[String],
 ) -> Result<Outcome, Stop> {
     debug_assert!(can_ask(), "a look is for somebody to answer to");
-    let options = Session::run_options(global, ACT_TIMEOUT, targets);
+    asked(session, global, operation, ACT_TIMEOUT, targets).await
+}
+
+/// Asks for something that is not the result; an interrupt ends the command here.
+pub(super) async fn asked(
+    session: &mut Session,
+    global: &Global,
+    operation: &Operation,
+    patience: Duration,
+    targets: &[String],
+) -> Result<Outcome, Stop> {
+    let options = Session::run_options(global, patience, targets);
     let outcome = progress::run(&mut session.fleet, operation, &options, global, Purpose::Look).await;
     if Exit::of(&outcome) == Exit::Interrupted {
         return Err(Stop::new(Exit::Interrupted, "interrupted; nothing was changed"));

@@ -1,18 +1,20 @@
-//! What is seen while an operation runs, and what is kept of it when the user interrupts.
+//! What is seen while an operation runs, and what Ctrl-C does to it.
 //!
-//! One line that redraws itself, on stderr of a terminal only; with `--ndjson` each node's line on
-//! stdout the moment it is known.
+//! ```text
+//!  first Ctrl-C ──► no more work is handed out; what is under way ends by itself
+//!  second       ──► everything ends now
+//! ```
+//!
+//! Either way each target has its row. One line redraws itself, on stderr of a terminal only; with
+//! `--ndjson` each node's line is on stdout the moment it is known.
 
-use std::collections::{HashMap, HashSet};
 use std::io::Write;
-use std::time::Duration;
 
-use serde_json::Value;
-use tokio::time::Instant;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::Global;
 use super::output::{can_redraw, data, talk};
-use crate::fleet::Fleet;
+use crate::fleet::{Fleet, Pulled};
 use crate::outcome::{NodeOutcome, NodeState, Operation, Outcome, Progress, RunOptions};
 use crate::render;
 
@@ -21,12 +23,11 @@ use crate::render;
 pub enum Purpose {
     /// This is the operation the user asked for.
     Result,
-    /// A look before the question: nothing of it is data.
+    /// A look before the question, or a step of something longer: nothing of it is data.
     Look,
 }
 
-/// Runs an operation until it is done or the user interrupts it. An interrupt gives up what has not
-/// answered (`cancelled`) and keeps what is known.
+/// Runs an operation until it is done or the user interrupts it.
 pub async fn run(
     fleet: &mut Fleet,
     operation: &Operation,
@@ -34,55 +35,97 @@ pub async fn run(
     global: &Global,
     purpose: Purpose,
 ) -> Outcome {
+    let mut interrupts = Interrupts::listen();
     let lines = global.ndjson && purpose == Purpose::Result;
-    let mut meter = Meter::new(operation, !global.quiet && can_redraw(), global.quiet);
-    let mut told: Vec<NodeOutcome> = Vec::new();
-    let started = Instant::now();
+    watch(fleet, operation, options, global, &mut interrupts, First::Cancels, &mut |row| {
+        if lines {
+            data(&format!("{}\n", render::json::line(operation, row)));
+        }
+    })
+    .await
+}
+
+/// What the first Ctrl-C does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum First {
+    /// Cancels the nodes on which nothing was changed yet.
+    Cancels,
+    /// Nothing but being counted: these nodes are half-way through something longer.
+    Counts,
+}
+
+/// Runs one operation, perhaps of several that are one to the user; `told` gets each row as it comes.
+pub(super) async fn watch(
+    fleet: &mut Fleet,
+    operation: &Operation,
+    options: &RunOptions,
+    global: &Global,
+    interrupts: &mut Interrupts,
+    first: First,
+    told: &mut dyn FnMut(&NodeOutcome),
+) -> Outcome {
+    let redraw = !global.quiet && can_redraw();
+    let mut meter = Meter::new(operation, redraw, global.quiet);
+    let brake = fleet.brake();
     let mut tell = |progress: Progress| {
         meter.show(&progress);
         if let Progress::Finished(row) = progress {
-            if lines {
-                data(&format!("{}\n", render::json::line(operation, &row)));
+            told(&row);
+        }
+    };
+    let running = fleet.run(operation.clone(), options, &mut tell);
+    tokio::pin!(running);
+    let outcome = loop {
+        tokio::select! {
+            outcome = &mut running => break outcome,
+            () = interrupts.next() => {
+                let how = interrupts.how();
+                if how == Pulled::Hard || first == First::Cancels {
+                    brake.pull(how);
+                }
+                if how == Pulled::Gently && !global.quiet {
+                    clear(redraw);
+                    talk("interrupted: what is under way goes on to its end; Ctrl-C again leaves at once");
+                }
             }
-            told.push(row);
         }
     };
-    let finished = tokio::select! {
-        outcome = fleet.run(operation.clone(), options, &mut tell) => Some(outcome),
-        _ = tokio::signal::ctrl_c() => None,
-    };
-    meter.clear();
-    let outcome = finished.unwrap_or_else(|| interrupted(fleet, options, &told, started));
-    if lines {
-        let known: HashSet<&str> = told.iter().map(|row| row.node.as_str()).collect();
-        for row in outcome.nodes.iter().filter(|row| !known.contains(row.node.as_str())) {
-            data(&format!("{}\n", render::json::line(operation, row)));
-        }
-    }
+    clear(redraw);
     outcome
 }
 
-/// Every target has a row, in the inventory's order: what was told, and `cancelled` for the rest.
-fn interrupted(fleet: &Fleet, options: &RunOptions, told: &[NodeOutcome], started: Instant) -> Outcome {
-    let elapsed = started.elapsed();
-    let names = fleet.inventory().nodes.iter().map(|node| &node.name);
-    let targets: Option<HashSet<&String>> = options.targets.as_ref().map(|targets| targets.iter().collect());
-    let known: HashMap<&String, &NodeOutcome> = told.iter().map(|row| (&row.node, row)).collect();
-    let wanted = |name: &&String| targets.as_ref().is_none_or(|targets| targets.contains(name));
-    let row = |name: &String| {
-        known.get(name).map_or_else(|| cancelled(name, elapsed), |row| NodeOutcome::clone(row))
-    };
-    Outcome { nodes: names.filter(wanted).map(row).collect(), elapsed }
+/// Ctrl-C, listened for from the first operation of a work to its last, so that none is missed between
+/// two of them.
+#[derive(Debug)]
+pub(super) struct Interrupts {
+    signal: Option<Signal>,
+    count: u32,
 }
 
-fn cancelled(name: &str, elapsed: Duration) -> NodeOutcome {
-    NodeOutcome {
-        node: name.to_owned(),
-        state: NodeState::Cancelled,
-        reason: "interrupted; what was sent may still be carried out".to_owned(),
-        daemon: None,
-        data: Value::Null,
-        elapsed,
+impl Interrupts {
+    pub(super) fn listen() -> Self {
+        // Where it cannot be listened for, Ctrl-C ends the whole program.
+        Self { signal: signal(SignalKind::interrupt()).ok(), count: 0 }
+    }
+
+    /// Resolves with the next one, which is counted.
+    pub(super) async fn next(&mut self) {
+        match &mut self.signal {
+            Some(signal) => {
+                signal.recv().await;
+                self.count = self.count.saturating_add(1);
+            }
+            None => std::future::pending().await,
+        }
+    }
+
+    /// What they amount to.
+    pub(super) fn how(&self) -> Pulled {
+        match self.count {
+            0 => Pulled::No,
+            1 => Pulled::Gently,
+            _ => Pulled::Hard,
+        }
     }
 }
 
@@ -110,7 +153,7 @@ impl Meter {
             }
             Progress::Note { node, text } => {
                 if !self.quiet {
-                    self.clear();
+                    clear(self.redraw);
                     talk(&render::table::plain(&format!("{node}: {text}")));
                 }
             }
@@ -122,12 +165,13 @@ impl Meter {
             let _gone = stderr.flush();
         }
     }
+}
 
-    fn clear(&self) {
-        if self.redraw {
-            let mut stderr = std::io::stderr().lock();
-            let _gone = write!(stderr, "\r\x1b[K");
-            let _gone = stderr.flush();
-        }
+/// The line with the progress goes.
+fn clear(redraw: bool) {
+    if redraw {
+        let mut stderr = std::io::stderr().lock();
+        let _gone = write!(stderr, "\r\x1b[K");
+        let _gone = stderr.flush();
     }
 }

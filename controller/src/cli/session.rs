@@ -84,6 +84,10 @@ pub struct Session {
     pub watchers: BTreeSet<String>,
     /// Which nodes answered when they were asked last.
     answering: HashSet<String>,
+    /// The command that is being carried out, for the journal.
+    pub words: Vec<String>,
+    /// The nodes that a resumed operation is about.
+    pub(super) only: Option<Vec<String>>,
 }
 
 impl Session {
@@ -101,7 +105,8 @@ impl Session {
     /// Of a cluster that is known already.
     #[must_use]
     pub fn new(store: Store, cluster: Cluster, fleet: Fleet) -> Self {
-        Self { store, cluster, fleet, watchers: BTreeSet::new(), answering: HashSet::new() }
+        let (watchers, answering) = (BTreeSet::new(), HashSet::new());
+        Self { store, cluster, fleet, watchers, answering, words: Vec::new(), only: None }
     }
 
     /// Goes on with another cluster.
@@ -137,8 +142,13 @@ impl Session {
     /// The targeted nodes.
     ///
     /// # Errors
-    /// `--on` names none, or some that the cluster has not.
+    /// `--on` names none, or some that the cluster has not; nobody failed.
     pub fn targets(&self, global: &Global) -> Result<Vec<String>, Stop> {
+        super::journal::narrowed(self, global.failed, self.named(global)?)
+    }
+
+    /// Those that the options name.
+    fn named(&self, global: &Global) -> Result<Vec<String>, Stop> {
         let Some(on) = &global.on else {
             return Ok(self.cluster.inventory.nodes.iter().map(|node| node.name.clone()).collect());
         };

@@ -1,7 +1,7 @@
-//! What circusman remembers between runs: the cluster, and the console's history.
+//! What circusman remembers between runs: the cluster, the console's history, the journal's place.
 //!
 //! `$XDG_CONFIG_HOME/circusman/cluster.json` (`~/.config`) and
-//! `$XDG_STATE_HOME/circusman/history` (`~/.local/state`). Knows files, not what a SPEC means.
+//! `$XDG_STATE_HOME/circusman/history` (`~/.local/state`), with `operations` beside it. Knows files, not what a SPEC means.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -106,6 +106,12 @@ impl Store {
             Ok(()) => Ok(path),
             Err(source) => Err(StoreError::File { path, source }),
         }
+    }
+
+    /// Where the journal of operations is; whoever writes it makes the directory.
+    #[must_use]
+    pub fn operations(&self) -> Option<PathBuf> {
+        self.state.as_ref().map(|dir| dir.join("operations"))
     }
 
     /// Where the console's history is; its directory is made when possible.

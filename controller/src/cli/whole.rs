@@ -10,10 +10,9 @@ use circus_protocol::command::ResetKind;
 use circus_protocol::service::{RuleKind, Services};
 use serde_json::{Map, Value, json};
 
-use super::Global;
 use super::exit::Exit;
-use super::progress::{self, Purpose};
 use super::session::{READ_TIMEOUT, Session, Stop};
+use super::{Global, perform};
 use crate::inventory::fold::counted;
 use crate::outcome::{Operation, Outcome, ResetRequest};
 use crate::render::watchers_of;
@@ -40,12 +39,7 @@ pub(super) async fn refuse_half(
 
 async fn asked(session: &mut Session, global: &Global, operation: &Operation) -> Result<Outcome, Stop> {
     let all: Vec<String> = session.cluster.inventory.nodes.iter().map(|node| node.name.clone()).collect();
-    let options = Session::run_options(global, READ_TIMEOUT, &all);
-    let outcome = progress::run(&mut session.fleet, operation, &options, global, Purpose::Look).await;
-    if Exit::of(&outcome) == Exit::Interrupted {
-        return Err(Stop::new(Exit::Interrupted, "interrupted; nothing was changed"));
-    }
-    Ok(outcome)
+    perform::asked(session, global, operation, READ_TIMEOUT, &all).await
 }
 
 /// The services of this reset that are for all nodes together, in lower case: as the nodes say, and for

@@ -33,6 +33,8 @@ const LOOK_AGAIN: Duration = Duration::from_millis(200);
 pub struct Ready {
     wanted: Vec<String>,
     wait: bool,
+    /// Up is enough.
+    up: bool,
     /// What is missing, as it was told last.
     missing: Vec<String>,
 }
@@ -41,7 +43,13 @@ impl Ready {
     /// Of these watchers; of all when none is named. `wait`: until all are ready.
     #[must_use]
     pub fn new(wanted: Vec<String>, wait: bool) -> Self {
-        Self { wanted, wait, missing: Vec::new() }
+        Self { wanted, wait, up: false, missing: Vec::new() }
+    }
+
+    /// Until these are up, joined or not.
+    #[must_use]
+    pub fn up(wanted: Vec<String>) -> Self {
+        Self { up: true, ..Self::new(wanted, true) }
     }
 
     fn ask(&self, context: &Context<'_>) -> Next {
@@ -56,7 +64,8 @@ impl Ready {
                 ("match".to_owned(), json!("regex")),
             ]),
         };
-        if self.wait {
+        // A node that waits does so until all is ready, which is more than up.
+        if self.wait && !self.up {
             properties.insert("wait".to_owned(), json!(ASK_AGAIN));
         }
         Next::Send(Request::new("ready", Value::Object(properties)))
@@ -81,7 +90,10 @@ impl Ready {
             return Verdict::bare(NodeState::Refused, reason).into();
         }
         let word = |said: &Value| said.get("state").and_then(Value::as_str).unwrap_or("?").to_owned();
-        let ready = |said: &Value| said.get("ready").and_then(Value::as_bool).unwrap_or(false);
+        let ready = |said: &Value| {
+            let ready = said.get("ready").and_then(Value::as_bool).unwrap_or(false);
+            ready || self.up && matches!(word(said).as_str(), "up" | "joined")
+        };
         // Who was not named and does not run is not waited for.
         let counts = |said: &Value| !self.wanted.is_empty() || word(said) != "down";
         let open: Vec<(&String, &Value)> =
@@ -127,7 +139,9 @@ impl Procedure for Ready {
         let native = context.daemon.can("ready");
         match answer {
             Answer::Ok(mut reply) if native => match reply.remove("watchers") {
-                Some(Value::Object(watchers)) => self.judge(watchers, AGAIN),
+                Some(Value::Object(watchers)) => {
+                    self.judge(watchers, if self.up { LOOK_AGAIN } else { AGAIN })
+                }
                 _ => Verdict::bare(NodeState::Failed, "ready: the answer has no `watchers`").into(),
             },
             Answer::Ok(reply) => match self.of_stock(&listed(&reply)) {

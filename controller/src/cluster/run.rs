@@ -12,6 +12,8 @@
 //! long as nothing but questions was sent; afterwards it ends it. A busy node is asked again with
 //! growing pauses. The deadline ends everything; only `Cleaning` gets a little more time.
 
+mod interrupt;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -154,15 +156,16 @@ impl Node {
     /// Leaves the queue: the connection is made, or is there already.
     pub fn connect(&mut self, turn: &mut Turn<'_>) {
         let Some(run) = &mut self.run else { return };
-        match self.connection {
-            Connection::Open { .. } => run.phase = Phase::Ready,
-            Connection::Closed => {
-                run.phase = Phase::Connecting;
-                run.deadline.get_or_insert(turn.now + run.plan.timeout);
-                self.connection = Connection::Opening { reached: false };
-                turn.out.push(Effect::Open { node: self.id });
-            }
-            Connection::Opening { .. } => run.phase = Phase::Connecting,
+        if let Connection::Open { .. } = self.connection {
+            run.phase = Phase::Ready;
+            return;
+        }
+        run.phase = Phase::Connecting;
+        run.deadline.get_or_insert(turn.now + run.plan.timeout);
+        // It may be in the making since an operation that was interrupted.
+        if self.connection == Connection::Closed {
+            self.connection = Connection::Opening { reached: false };
+            turn.out.push(Effect::Open { node: self.id });
         }
     }
 
@@ -197,18 +200,13 @@ impl Node {
     pub fn lost(&mut self, turn: &mut Turn<'_>, reason: &str) {
         self.connection = Connection::Closed;
         let Some(run) = &mut self.run else { return };
-        let waited = std::mem::replace(&mut run.wish, Wish::Nothing);
+        let what = run.under_way();
+        run.wish = Wish::Nothing;
         match &run.phase {
             Phase::Queued => {}
             Phase::Connecting => self.unreachable(turn, reason),
             Phase::Cleaning { .. } => run.wish = Wish::Pause { until: turn.now + REOPEN },
             Phase::Ready | Phase::Greeting | Phase::Sweeping(_) | Phase::Operating(_) if run.mutated => {
-                let what = match waited {
-                    Wish::Answer { request, .. } | Wish::Busy { request, .. } if !request.is_read_only() => {
-                        request.describe()
-                    }
-                    _ => run.plan.name().to_owned(),
-                };
                 let text =
                     format!("connection lost during {what}, which may have been done or not: {reason}");
                 self.conclude(turn, Verdict::bare(NodeState::Failed, text));

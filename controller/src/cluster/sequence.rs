@@ -221,7 +221,7 @@ fn batches<'p>(places: &[&'p Place], one_by_one: bool) -> Vec<Vec<&'p Place>> {
     }
 }
 
-fn is_seed(seeds: Select, index: usize) -> bool {
+pub(super) fn is_seed(seeds: Select, index: usize) -> bool {
     match seeds {
         // Every node is its own peer list's exception, so no node is singled out by it.
         Select::All | Select::Peers => true,

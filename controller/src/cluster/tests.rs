@@ -19,6 +19,8 @@ use super::{Cluster, Effect, Input};
 use crate::inventory::{Inventory, NodeSpec};
 use crate::outcome::{ConfigureRequest, NodeOutcome, NodeState, Operation, Progress};
 
+mod chaos;
+
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 fn ms(n: u64) -> Duration {
@@ -42,6 +44,8 @@ struct Script {
     mute: Vec<&'static str>,
     /// The connection breaks instead of the answer to message number n.
     breaks_at: Vec<usize>,
+    /// What else becomes of the answer to message number n.
+    faults: Vec<(usize, chaos::Fault)>,
     watchers: Vec<(String, String)>,
     /// These never come up.
     broken: Vec<&'static str>,
@@ -73,6 +77,7 @@ impl Default for Script {
             busy_until: Duration::ZERO,
             mute: Vec::new(),
             breaks_at: Vec::new(),
+            faults: Vec::new(),
             watchers: watchers.iter().map(|(n, s)| ((*n).to_owned(), (*s).to_owned())).collect(),
             broken: Vec::new(),
             received: Vec::new(),
@@ -294,7 +299,12 @@ impl World {
         }
         let mut answer = script.answer(now, &request);
         answer["id"] = message["id"].clone();
-        self.later(latency, Input::Received { node, payload: answer.to_string().into_bytes() });
+        let fault = script.faults.iter().find(|(at, _)| *at == script.count).map(|(_, fault)| *fault);
+        let payload = answer.to_string().into_bytes();
+        match fault {
+            None => self.later(latency, Input::Received { node, payload }),
+            Some(fault) => self.misbehave(node, fault, payload),
+        }
     }
 
     fn run(&mut self, operation: Operation, parallel: usize) -> Vec<NodeOutcome> {

@@ -32,7 +32,7 @@ pub fn name(operation: &Operation) -> &'static str {
         Operation::Configure(_) => "configure",
         Operation::Reset(_) => "reset",
         Operation::Stats { .. } => "stats",
-        Operation::Ready { .. } => "ready",
+        Operation::Ready { .. } | Operation::Up { .. } => "ready",
         Operation::Why { .. } => "why",
         Operation::Logs(_) => "logs",
         Operation::Survey => "survey",
