@@ -1,0 +1,346 @@
+//! What it costs one console to ask many nodes, beside a straightforward asyncio and pyzmq script that
+//! does the same; `tests/bench/fanout` starts it.
+//!
+//! `scripted`: a fleet of nodes in one process, which answer at once; the console and the script ask
+//! them in alternation, each in a process of its own, first without connections (cold), then with
+//! (warm). `real`: as many real daemons on loopback, driven by the console's command line. Bounded in
+//! count and time, on loopback alone; whatever was started is ended by pid.
+#![expect(clippy::disallowed_methods, reason = "a benchmark reads the clock and starts programs")]
+
+use std::fs;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::path::Path;
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use circus_protocol::endpoint::Endpoint;
+use circus_protocol::transport::{Limits, Router};
+use circus_tests::daemon::{built, stock, workspace};
+use circus_tests::wait::until;
+use controller::fleet::Fleet;
+use controller::inventory::{Inventory, spec};
+use controller::outcome::{NodeState, Operation, RunOptions};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+/// Longest wait for anything.
+const PATIENCE: Duration = Duration::from_secs(180);
+/// How often is asked again over connections that are there.
+const WARM: usize = 10;
+/// The patience of the console with nodes that say nothing, in the row about them.
+const SILENT: Duration = Duration::from_secs(2);
+
+/// How much.
+struct Scale {
+    nodes: usize,
+    real: usize,
+    rounds: usize,
+}
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
+    let result = match words.first().map(String::as_str) {
+        Some("--fleet") => fleet(number(&words, "--fleet", 1)),
+        Some("--ask") => ask(number(&words, "--ask", 1)),
+        _ => measure(&words),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("fanout: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn number(words: &[String], flag: &str, default: usize) -> usize {
+    let value = words.iter().position(|word| word == flag).and_then(|at| words.get(at + 1)?.parse().ok());
+    value.unwrap_or(default)
+}
+
+fn measure(words: &[String]) -> io::Result<()> {
+    let scale = Scale {
+        nodes: number(words, "--nodes", 1000),
+        real: number(words, "--real", 1000),
+        rounds: number(words, "--rounds", 5),
+    };
+    let all = !words.iter().any(|word| word == "scripted" || word == "real");
+    raise_limit()?;
+    println!("| figure | target | circusman | asyncio + pyzmq | ratio |\n|---|---|---:|---:|---:|");
+    if all || words.iter().any(|word| word == "scripted") {
+        scripted(&scale)?;
+    }
+    if all || words.iter().any(|word| word == "real") {
+        real(&scale)?;
+    }
+    Ok(())
+}
+
+/// Everything here holds a connection for each node.
+fn raise_limit() -> io::Result<()> {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    Ok(setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?)
+}
+
+/// `127.88.x.y` for the scripted, `127.89.x.y` for the real ones.
+fn address(block: u8, at: usize) -> String {
+    format!("127.{block}.{}.{}", at / 250 + 1, at % 250 + 1)
+}
+
+fn endpoint(block: u8, at: usize) -> String {
+    format!("tcp://{}:5555", address(block, at))
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+fn milliseconds(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
+}
+
+// ---- the scripted fleet ----
+
+fn runtime() -> io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()
+}
+
+/// Answers as stock circusd would, until standard input ends.
+fn fleet(count: usize) -> io::Result<()> {
+    raise_limit()?;
+    runtime()?.block_on(async {
+        let endpoints: Vec<Endpoint> = (0..count)
+            .map(|at| endpoint(88, at).parse().map_err(io::Error::other))
+            .collect::<Result<_, _>>()?;
+        let limits = Limits {
+            max_connections: 4 * count,
+            max_connections_per_address: 4 * count,
+            ..Limits::default()
+        };
+        let mut router = Router::bind(&endpoints, limits).await.map_err(io::Error::other)?;
+        println!("ready");
+        let mut end = tokio::task::spawn_blocking(|| io::stdin().read(&mut [0; 1]));
+        loop {
+            tokio::select! {
+                incoming = router.recv() => {
+                    let request = incoming.frames.last().cloned().unwrap_or_default();
+                    // The asker may be gone.
+                    let _gone = router.send(incoming.peer, vec![answer(&request)]);
+                }
+                _ = &mut end => return Ok(()),
+            }
+        }
+    })
+}
+
+fn answer(request: &[u8]) -> Bytes {
+    let request: serde_json::Value = serde_json::from_slice(request).unwrap_or_default();
+    let id = request.get("id").cloned().unwrap_or_default();
+    let text = if request.get("command").is_some_and(|command| command == "hello") {
+        format!(
+            r#"{{"id": {id}, "status": "error", "reason": "unknown command: 'hello'", "tb": null, "errno": 2, "time": 1.0}}"#
+        )
+    } else {
+        format!(
+            r#"{{"id": {id}, "status": "ok", "time": 1.0, "statuses": {{"web": "active", "db": "stopped"}}}}"#
+        )
+    };
+    text.into()
+}
+
+fn scripted(scale: &Scale) -> io::Result<()> {
+    let own = std::env::current_exe()?;
+    let count = scale.nodes.to_string();
+    let mut fleet =
+        Command::new(&own).args(["--fleet", &count]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+    let ready = fleet.stdout.take().map(BufReader::new).and_then(|mut out| {
+        let mut line = String::new();
+        out.read_line(&mut line).ok().filter(|_| line.trim() == "ready")
+    });
+    let result =
+        if ready.is_some() { alternate(scale, &own, &count) } else { Err(io::Error::other("no fleet")) };
+    drop(fleet.stdin.take());
+    fleet.wait()?;
+    result
+}
+
+fn alternate(scale: &Scale, own: &Path, count: &str) -> io::Result<()> {
+    let script = workspace().join("tests/bench/fanout.py");
+    let endpoints: String = (0..scale.nodes).map(|at| endpoint(88, at) + "\n").collect();
+    let (mut ours, mut theirs) = ([vec![], vec![]], [vec![], vec![]]);
+    for _ in 0..scale.rounds {
+        let [cold, warm] = figures(Command::new(stock("python")).arg(&script), &endpoints)?;
+        theirs[0].push(cold);
+        theirs[1].push(warm);
+        let [cold, warm] = figures(Command::new(own).args(["--ask", count]), "")?;
+        ours[0].push(cold);
+        ours[1].push(warm);
+    }
+    for (what, ours, theirs) in [("cold", &ours[0], &theirs[0]), ("warm", &ours[1], &theirs[1])] {
+        let (ours, theirs) = (median(ours.clone()), median(theirs.clone()));
+        println!(
+            "| `status` of {} scripted nodes, {what} (ms) | half | {ours:.1} | {theirs:.1} | {:.2} |",
+            scale.nodes,
+            ours / theirs
+        );
+    }
+    Ok(())
+}
+
+/// The two figures that a program prints.
+fn figures(command: &mut Command, input: &str) -> io::Result<[f64; 2]> {
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+    if let Some(mut stdin) = child.stdin.take() {
+        stdin.write_all(input.as_bytes())?;
+    }
+    let output = child.wait_with_output()?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let mut words = text.split_whitespace().map(str::parse);
+    match (words.next(), words.next()) {
+        (Some(Ok(cold)), Some(Ok(warm))) if output.status.success() => Ok([cold, warm]),
+        _ => Err(io::Error::other(format!("{:?} printed {text:?}", command.get_program()))),
+    }
+}
+
+/// The console's own machinery, on one thread as in circusman.
+fn ask(count: usize) -> io::Result<()> {
+    raise_limit()?;
+    runtime()?.block_on(async {
+        let begin = Instant::now();
+        let mut fleet = Fleet::new(inventory(count)?, None);
+        let mut times = Vec::new();
+        let mut begun = begin;
+        for _ in 0..=WARM {
+            let options = RunOptions { timeout: PATIENCE, parallel: count, targets: None };
+            let outcome = fleet.run(Operation::Status { names: Vec::new() }, &options, &mut |_| {}).await;
+            let done = outcome.nodes.iter().filter(|node| node.state == NodeState::Done).count();
+            if done != count {
+                return Err(io::Error::other(format!(
+                    "{done} of {count} nodes answered: {:?}",
+                    outcome.nodes.first()
+                )));
+            }
+            times.push(milliseconds(begun.elapsed()));
+            begun = Instant::now();
+        }
+        let warm = median(times.split_off(1));
+        println!("{} {warm}", median(times));
+        Ok(())
+    })
+}
+
+fn inventory(count: usize) -> io::Result<Inventory> {
+    let text: Vec<String> = (0..count).map(|at| address(88, at)).collect();
+    let read = &mut |path: &str| fs::read_to_string(path);
+    Ok(spec::parse(&text.join(","), 5555, read).map_err(io::Error::other)?.inventory)
+}
+
+// ---- real daemons ----
+
+/// Daemons, and where their files are; dropping it ends them.
+struct Nodes {
+    children: Vec<Child>,
+    dir: tempfile::TempDir,
+}
+
+impl Drop for Nodes {
+    fn drop(&mut self) {
+        for child in &self.children {
+            let pid = Pid::from_raw(child.id().cast_signed());
+            let _gone = kill(pid, Signal::SIGCONT).and_then(|()| kill(pid, Signal::SIGTERM));
+        }
+        for child in &mut self.children {
+            until("the end of a daemon", || child.try_wait().ok().flatten());
+        }
+    }
+}
+
+impl Nodes {
+    fn start(count: usize) -> io::Result<Self> {
+        let mut nodes = Self { children: Vec::new(), dir: tempfile::tempdir()? };
+        let list: String = (0..count).map(|at| address(89, at) + "\n").collect();
+        fs::write(nodes.dir.path().join("nodes"), list)?;
+        for at in 0..count {
+            let ini = nodes.dir.path().join(format!("{at}.ini"));
+            let address = address(89, at);
+            let text = format!(
+                "[circus]\nendpoint = tcp://{address}:5555\npubsub_endpoint = tcp://{address}:5556\n\
+                 [watcher:web]\ncmd = /bin/sleep 100000\nautostart = False\n"
+            );
+            fs::write(&ini, text)?;
+            let out = fs::File::create(nodes.dir.path().join(format!("{at}.log")))?;
+            let log = out.try_clone()?;
+            let child = Command::new(built("circusd-rs"))
+                .arg(&ini)
+                .stdin(Stdio::null())
+                .stdout(out)
+                .stderr(log)
+                .spawn()?;
+            nodes.children.push(child);
+        }
+        Ok(nodes)
+    }
+
+    /// One command of a console that has just been started: how long, its status, and what it printed.
+    fn console(&self, words: &[&str]) -> io::Result<(f64, i32, String)> {
+        let list = format!("@{}", self.dir.path().join("nodes").display());
+        let begin = Instant::now();
+        let output = Command::new(built("circusman"))
+            .env("XDG_CONFIG_HOME", self.dir.path())
+            .env("XDG_STATE_HOME", self.dir.path())
+            .args(["--quiet", "--cluster", &list])
+            .args(words)
+            .stdin(Stdio::null())
+            .output()?;
+        let took = milliseconds(begin.elapsed());
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        Ok((took, output.status.code().unwrap_or(-1), text))
+    }
+
+    /// The same, which must end with this status.
+    fn expect(&self, words: &[&str], status: i32) -> io::Result<f64> {
+        let (took, code, text) = self.console(words)?;
+        if code == status {
+            Ok(took)
+        } else {
+            Err(io::Error::other(format!("{words:?} ended with {code}: {text}")))
+        }
+    }
+}
+
+fn real(scale: &Scale) -> io::Result<()> {
+    let count = scale.real;
+    let begin = Instant::now();
+    let nodes = Nodes::start(count)?;
+    until("the start of all daemons", || nodes.expect(&["status"], 0).ok());
+    eprintln!("{count} daemons answer after {:.1} s", begin.elapsed().as_secs_f64());
+    let row =
+        |what: &str, target: &str, figure: f64| println!("| {what} (ms) | {target} | {figure:.0} | - | - |");
+    let mut status = Vec::new();
+    let mut started = Vec::new();
+    let mut late = Vec::new();
+    for _ in 0..scale.rounds {
+        status.push(nodes.expect(&["status"], 0)?);
+        started.push(nodes.expect(&["start", "web", "--yes"], 0)?);
+        nodes.expect(&["status", "--check"], 0)?;
+        nodes.expect(&["stop", "web", "--yes"], 0)?;
+    }
+    row(&format!("`status` of {count} real daemons, from a cold start"), "500", median(status));
+    row(&format!("start one watcher on {count} real daemons, until all are active"), "2000", median(started));
+    for signal in [Signal::SIGSTOP, Signal::SIGCONT] {
+        for child in nodes.children.iter().step_by(10) {
+            kill(Pid::from_raw(child.id().cast_signed()), signal)?;
+        }
+        if signal == Signal::SIGSTOP {
+            for _ in 0..scale.rounds {
+                let limit = format!("{}s", SILENT.as_secs());
+                late.push(nodes.expect(&["--timeout", &limit, "status"], 5)? - milliseconds(SILENT));
+            }
+        }
+    }
+    row(&format!("`status` when 10 % of {count} say nothing: time over their deadline"), "100", median(late));
+    Ok(())
+}
