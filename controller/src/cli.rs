@@ -25,6 +25,7 @@ mod logs;
 mod ordered;
 mod planned;
 mod rolling;
+mod survey;
 mod whole;
 
 use std::path::PathBuf;

@@ -30,6 +30,7 @@ pub mod reset;
 pub mod rolling;
 pub mod run;
 pub mod sequence;
+pub mod survey;
 pub mod view;
 
 use std::collections::HashMap;

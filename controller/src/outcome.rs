@@ -61,7 +61,7 @@ pub enum Operation {
     },
     /// What a watcher printed, or wrote into a log file of its own.
     Logs(LogsRequest),
-    /// Which watchers and services a node has.
+    /// Which watchers and services a node has, and what runs.
     Survey,
     /// One raw command.
     Call {
@@ -224,7 +224,7 @@ pub struct NodeOutcome {
     /// - `ready`: `{"watchers": {NAME: {"state", "ready", "detail", "since"?}}}`;
     /// - `why`: `{"name", "state", "reason", "story", "crash", …}`, the node's answer;
     /// - `logs`: `{"text", "offset", "next_offset", "eof", "generation"}`, the node's answer;
-    /// - survey: `{"watchers": [NAME], "services": {NAME: {"start_order", "after", …}}}`;
+    /// - survey: `{"watchers": {NAME: STATE}, "services": {NAME: {"start_order", "after", …}}}`;
     /// - `call`: the reply without its envelope.
     pub data: Value,
     /// How long it took.

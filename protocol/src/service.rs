@@ -407,6 +407,12 @@ impl RuleKind {
         }
     }
 
+    /// From such a word.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        [Self::Data, Self::Log].into_iter().find(|kind| kind.word() == word)
+    }
+
     /// As the section titles spell it.
     #[must_use]
     pub fn word(self) -> &'static str {

@@ -4,7 +4,7 @@ use circus_protocol::command::{Command, StatsQuery};
 use circus_protocol::json::{float, python_repr};
 use circus_protocol::number::{Pid, Wid};
 use circus_protocol::reply::{Refusal, Reply};
-use circus_protocol::service::{RuleKind, Sequence};
+use circus_protocol::service::Sequence;
 use serde_json::{Map, Value, json};
 
 use crate::arbiter::command::ok;
@@ -173,12 +173,8 @@ impl Arbiter {
 
     fn hello(&self) -> Reply {
         let about = |watcher: &Watcher| {
-            let Some(service) = self.services.get(watcher.config.name.original()) else {
-                return json!({"service": null});
-            };
-            // Who resets only some nodes of a cluster must know which kinds that would break.
-            let whole: Vec<&str> = service.cluster_resets().into_iter().map(RuleKind::word).collect();
-            json!({"service": service.name, "cluster_resets": whole})
+            let service = self.services.get(watcher.config.name.original());
+            json!({"service": service.map(|service| service.name.as_str())})
         };
         let watchers: Map<String, Value> = self
             .present()

@@ -7,6 +7,7 @@ use super::perform::{act, look, print};
 use super::progress::{self, Purpose};
 use super::rolling::{self, Change};
 use super::session::{ACT_TIMEOUT, Session, Stop};
+use super::survey::Survey;
 use super::whole;
 use super::{ConfigureArgs, Global, ResetArgs};
 use crate::cluster::rolling::Deed;
@@ -76,7 +77,7 @@ pub(super) async fn reset(session: &mut Session, global: &Global, args: &ResetAr
         keep: args.keep.map(|keep| keep.as_secs_f64()),
     };
     if !args.dry_run {
-        whole::refuse_half(session, global, &request, &targets).await?;
+        whole::refuse_half(&Survey::of_all(session, global).await?, &request, &targets)?;
     }
     if !args.dry_run
         && !global.yes

@@ -13,7 +13,6 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use circus_protocol::command::ResetKind;
-use circus_protocol::service::Sequence;
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
@@ -25,6 +24,7 @@ use super::perform::print;
 use super::planned::{self, Plan};
 use super::progress::{self, First, Interrupts, Purpose};
 use super::session::{ACT_TIMEOUT, READ_TIMEOUT, Session, Stop};
+use super::survey::Survey;
 use super::{FreshArgs, Global, ReadyArgs, rolling, whole};
 use crate::cluster::sequence::{self, Group, Place, Step};
 use crate::fleet::Pulled;
@@ -51,15 +51,19 @@ pub(super) async fn ready(session: &mut Session, global: &Global, args: &ReadyAr
 
 /// `start --ordered`.
 pub(super) async fn start(session: &mut Session, global: &Global, names: &[String]) -> Result<Exit, Stop> {
-    let mut walk = Walk::new(session, global, "start")?;
-    let result = walk.start(names).await;
+    let targets = session.targets(global)?;
+    let survey = Survey::of(session, global, &targets).await?;
+    let mut walk = Walk::new(session, global, "start", targets);
+    let result = walk.start(&survey, names).await;
     walk.finish(result)
 }
 
 /// `stop --ordered`, confirmed already.
 pub(super) async fn stop(session: &mut Session, global: &Global, names: &[String]) -> Result<Exit, Stop> {
-    let mut walk = Walk::new(session, global, "stop")?;
-    let result = walk.stop(names).await;
+    let targets = session.targets(global)?;
+    let survey = Survey::of(session, global, &targets).await?;
+    let mut walk = Walk::new(session, global, "stop", targets);
+    let result = walk.stop(&survey, names).await;
     walk.finish(result)
 }
 
@@ -92,7 +96,8 @@ pub(super) async fn fresh(session: &mut Session, global: &Global, args: &FreshAr
     if args.dry_run {
         return planned::fresh(session, global, args, wipe, &targets).await;
     }
-    whole::refuse_half(session, global, &wipe, &targets).await?;
+    let survey = Survey::of_all(session, global).await?;
+    whole::refuse_half(&survey, &wipe, &targets)?;
     if !global.yes {
         match change::confirm_reset(session, global, args.confirm.as_deref(), &wipe, &targets).await? {
             Confirmed::Yes | Confirmed::NothingToDo(Exit::Done) => {}
@@ -101,8 +106,8 @@ pub(super) async fn fresh(session: &mut Session, global: &Global, args: &FreshAr
     }
     // They are stopped by then, in order; a node where one is not must say so.
     wipe.stop = false;
-    let mut walk = Walk::new(session, global, "fresh")?;
-    let result = walk.fresh(args, wipe).await;
+    let mut walk = Walk::new(session, global, "fresh", targets);
+    let result = walk.fresh(&survey, args, wipe).await;
     walk.finish(result)
 }
 
@@ -131,127 +136,125 @@ struct Walk<'a> {
 /// The operation whose rows are the result, and those rows.
 type Last = (Operation, Outcome);
 
+/// Why a walk ends before its end.
+enum Broken {
+    /// This did not succeed, or did while somebody pressed Ctrl-C.
+    Failed(Box<Last>),
+    /// By the user, between two operations.
+    Interrupted,
+    /// It cannot even be planned.
+    Stopped(Stop),
+}
+
+impl From<Stop> for Broken {
+    fn from(stop: Stop) -> Self {
+        Self::Stopped(stop)
+    }
+}
+
 impl<'a> Walk<'a> {
-    fn new(session: &'a mut Session, global: &'a Global, name: &'static str) -> Result<Self, Stop> {
-        let targets = session.targets(global)?;
+    fn new(
+        session: &'a mut Session,
+        global: &'a Global,
+        name: &'static str,
+        targets: Vec<String>,
+    ) -> Self {
         let journal = Writer::begin(session, name, &targets);
         let interrupts = Interrupts::listen();
-        Ok(Self { session, global, name, targets, phases: Vec::new(), interrupts, journal })
+        Self { session, global, name, targets, phases: Vec::new(), interrupts, journal }
     }
 
-    /// `Err` holds what failed.
-    async fn fresh(&mut self, args: &FreshArgs, wipe: ResetRequest) -> Result<Result<Last, Last>, Stop> {
-        match self.stop(&args.names).await? {
-            Ok(last) if !self.is_over(&last) => {}
-            Ok(last) | Err(last) => return Ok(Err(last)),
-        }
+    async fn fresh(&mut self, survey: &Survey, args: &FreshArgs, wipe: ResetRequest) -> Result<Last, Broken> {
+        let stopped = self.stop(survey, &args.names).await?;
+        self.go_on(stopped)?;
         let configure = configuration(args);
         let targets = self.targets.clone();
         for (phase, operation) in
             [("configure", Operation::Configure(configure)), ("reset", Operation::Reset(wipe))]
         {
             let begun = Instant::now();
-            let last = self.run(operation, ACT_TIMEOUT, &targets).await;
+            let result = self.run(operation, ACT_TIMEOUT, &targets).await;
             self.phases.push((phase, begun.elapsed()));
-            if self.is_over(&last) {
-                return Ok(Err(last));
-            }
+            self.go_on(result?)?;
         }
-        self.start(&args.names).await
+        self.start(survey, &args.names).await
     }
 
-    async fn start(&mut self, names: &[String]) -> Result<Result<Last, Last>, Stop> {
-        let places = match self.survey().await {
-            Ok(places) => places,
-            Err(last) => return Ok(Err(last)),
-        };
+    async fn start(&mut self, survey: &Survey, names: &[String]) -> Result<Last, Broken> {
+        let places = self.places(survey)?;
         let steps = sequence::start(&places, names).map_err(|reason| Stop::new(Exit::Failed, reason))?;
-        if let Some(last) = self.carry_out("start", steps).await {
-            return Ok(Err(last));
-        }
+        self.carry_out("start", steps).await?;
         // Who was ready early may have failed since.
         let targets = self.targets.clone();
         let operation = Operation::Ready { names: names.to_vec(), wait: true };
-        let last = self.run(operation, READY_TIMEOUT, &targets).await;
-        Ok(if Exit::of(&last.1) == Exit::Done { Ok(last) } else { Err(last) })
+        self.run(operation, READY_TIMEOUT, &targets).await
     }
 
-    async fn stop(&mut self, names: &[String]) -> Result<Result<Last, Last>, Stop> {
-        let places = match self.survey().await {
-            Ok(places) => places,
-            Err(last) => return Ok(Err(last)),
-        };
+    async fn stop(&mut self, survey: &Survey, names: &[String]) -> Result<Last, Broken> {
+        let places = self.places(survey)?;
         let steps = sequence::stop(&places, names).map_err(|reason| Stop::new(Exit::Failed, reason))?;
-        if let Some(last) = self.carry_out("stop", steps).await {
-            return Ok(Err(last));
-        }
+        self.carry_out("stop", steps).await?;
         let targets = self.targets.clone();
-        let last = self.run(Operation::Stop { names: names.to_vec() }, ACT_TIMEOUT, &targets).await;
-        Ok(if Exit::of(&last.1) == Exit::Done { Ok(last) } else { Err(last) })
+        self.run(Operation::Stop { names: names.to_vec() }, ACT_TIMEOUT, &targets).await
     }
 
-    /// Who has what. A node that does not answer must not be left out of an order silently.
-    async fn survey(&mut self) -> Result<Vec<Place>, Last> {
-        let targets = self.targets.clone();
-        let last = self.run(Operation::Survey, READ_TIMEOUT, &targets).await;
-        if self.is_over(&last) {
-            return Err(last);
-        }
-        let nodes = &self.session.cluster.inventory.nodes;
-        let positions: HashMap<&str, usize> =
-            nodes.iter().enumerate().map(|(at, node)| (node.name.as_str(), at)).collect();
-        Ok(last.1.nodes.iter().filter_map(|row| place(row, *positions.get(row.node.as_str())?)).collect())
+    fn places(&self, survey: &Survey) -> Result<Vec<Place>, Broken> {
+        let places = survey.places(&self.session.cluster.inventory, &self.targets);
+        places.map_err(|rows| Broken::Failed(Box::new((Operation::Survey, rows))))
     }
 
-    /// What failed, if something did.
-    async fn carry_out(&mut self, phase: &'static str, steps: Vec<Step>) -> Option<Last> {
+    async fn carry_out(&mut self, phase: &'static str, steps: Vec<Step>) -> Result<(), Broken> {
         let begun = Instant::now();
-        let mut failed = None;
+        let mut result = Ok(());
         for step in steps {
-            let (operation, patience, Group { names, nodes }) = match step {
-                Step::Pause(time) => {
-                    if self.pause(time).await {
-                        continue;
-                    }
-                    let none = Group { names: Vec::new(), nodes: Vec::new() };
-                    (Operation::Survey, READ_TIMEOUT, none)
-                }
-                Step::Start(group) => (Operation::Start { names: group.names.clone() }, ACT_TIMEOUT, group),
-                Step::Stop(group) => (Operation::Stop { names: group.names.clone() }, ACT_TIMEOUT, group),
-                Step::Wait(group) => {
-                    (Operation::Ready { names: group.names.clone(), wait: true }, READY_TIMEOUT, group)
-                }
-            };
-            if nodes.is_empty() {
-                failed = Some((operation, Outcome::default()));
-                break;
-            }
-            let last = self.run(operation, patience, &nodes).await;
-            let exit = Exit::of(&last.1);
-            self.tell(&last, &names, exit);
-            if self.is_over(&last) {
-                failed = Some(last);
+            result = self.step(step).await;
+            if result.is_err() {
                 break;
             }
         }
         self.phases.push((phase, begun.elapsed()));
-        failed
+        result
     }
 
-    /// Nothing comes after this: it failed, or somebody pressed Ctrl-C meanwhile.
-    fn is_over(&self, last: &Last) -> bool {
-        Exit::of(&last.1) != Exit::Done || self.interrupts.how() != Pulled::No
+    async fn step(&mut self, step: Step) -> Result<(), Broken> {
+        let (operation, patience, Group { names, nodes }) = match step {
+            Step::Pause(time) => return self.pause(time).await,
+            Step::Start(group) => (Operation::Start { names: group.names.clone() }, ACT_TIMEOUT, group),
+            Step::Stop(group) => (Operation::Stop { names: group.names.clone() }, ACT_TIMEOUT, group),
+            Step::Wait(group) => {
+                (Operation::Ready { names: group.names.clone(), wait: true }, READY_TIMEOUT, group)
+            }
+        };
+        let result = self.run(operation, patience, &nodes).await;
+        match &result {
+            Ok(last) => self.tell(last, &names, Exit::Done),
+            Err(Broken::Failed(last)) => self.tell(last, &names, Exit::of(&last.1)),
+            Err(Broken::Interrupted | Broken::Stopped(_)) => {}
+        }
+        self.go_on(result?)
     }
 
-    /// Whether it was not interrupted.
-    async fn pause(&mut self, time: Duration) -> bool {
-        tokio::select! {
-            () = tokio::time::sleep(time) => true,
-            () = self.interrupts.next() => false,
+    /// Nothing comes after this if somebody pressed Ctrl-C meanwhile.
+    fn go_on(&self, last: Last) -> Result<(), Broken> {
+        match self.interrupts.how() {
+            Pulled::No => Ok(()),
+            Pulled::Gently | Pulled::Hard => Err(Broken::Failed(Box::new(last))),
         }
     }
 
-    async fn run(&mut self, operation: Operation, patience: Duration, targets: &[String]) -> Last {
+    async fn pause(&mut self, time: Duration) -> Result<(), Broken> {
+        tokio::select! {
+            () = tokio::time::sleep(time) => Ok(()),
+            () = self.interrupts.next() => Err(Broken::Interrupted),
+        }
+    }
+
+    async fn run(
+        &mut self,
+        operation: Operation,
+        patience: Duration,
+        targets: &[String],
+    ) -> Result<Last, Broken> {
         let options = Session::run_options(self.global, patience, targets);
         let (fleet, interrupts) = (&mut self.session.fleet, &mut self.interrupts);
         let outcome = progress::watch(
@@ -264,7 +267,9 @@ impl<'a> Walk<'a> {
             &mut |_| {},
         )
         .await;
-        (operation, outcome)
+        let done = Exit::of(&outcome) == Exit::Done;
+        let last = (operation, outcome);
+        if done { Ok(last) } else { Err(Broken::Failed(Box::new(last))) }
     }
 
     /// A line for each step, for whoever watches.
@@ -283,17 +288,16 @@ impl<'a> Walk<'a> {
     }
 
     /// Prints the result, one row for each target.
-    fn finish(mut self, result: Result<Result<Last, Last>, Stop>) -> Result<Exit, Stop> {
-        let result = match result {
-            Ok(result) => result,
-            Err(stop) => {
+    fn finish(mut self, result: Result<Last, Broken>) -> Result<Exit, Stop> {
+        let whole = result.is_ok();
+        let (operation, outcome) = match result {
+            Ok(last) => last,
+            Err(Broken::Failed(last)) => *last,
+            Err(Broken::Interrupted) => (Operation::Survey, Outcome::default()),
+            Err(Broken::Stopped(stop)) => {
                 self.journal.end(stop.exit, self.global);
                 return Err(stop);
             }
-        };
-        let whole = result.is_ok();
-        let (operation, outcome) = match result {
-            Ok(last) | Err(last) => last,
         };
         let outcome = self.complete(&operation, outcome, !whole && self.interrupts.how() != Pulled::No);
         let exit = Exit::of(&outcome);
@@ -351,20 +355,4 @@ impl<'a> Walk<'a> {
             self.targets.iter().map(|node| known.remove(node).unwrap_or_else(|| missing(node))).collect();
         Outcome { nodes, elapsed }
     }
-}
-
-/// What a row of a survey says; `None` for a node that has nothing to start.
-pub(super) fn place(row: &NodeOutcome, index: usize) -> Option<Place> {
-    let names = row.data.get("watchers").and_then(Value::as_array)?;
-    let services = row.data.get("services").and_then(Value::as_object);
-    Some(Place {
-        node: row.node.clone(),
-        index,
-        watchers: names.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
-        services: services
-            .into_iter()
-            .flatten()
-            .filter_map(|(name, said)| Sequence::from_json(name, said))
-            .collect(),
-    })
 }

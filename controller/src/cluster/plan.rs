@@ -13,8 +13,9 @@ use crate::cluster::native::Native;
 use crate::cluster::oneshot::new_name;
 use crate::cluster::procedure::{Procedure, Verdict};
 use crate::cluster::query::{Call, Stats};
-use crate::cluster::ready::{Ready, Survey};
+use crate::cluster::ready::Ready;
 use crate::cluster::reset::Reset;
+use crate::cluster::survey::Survey;
 use crate::inventory::NodeSpec;
 use crate::outcome::{ConfigureRequest, NodeState, Operation};
 

@@ -1,5 +1,4 @@
-//! `ready`: how far watchers have come, and waiting until they are there; and the survey that tells
-//! what a node has, before an ordered start.
+//! `ready`: how far watchers have come, and waiting until they are there.
 //!
 //! ```text
 //!  native  ready {wait} ─► all ready, or one that will not be ─► verdict
@@ -8,15 +7,12 @@
 //!             └ pause ┘
 //! ```
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use circus_protocol::service::Sequence;
 use serde_json::{Map, Value, json};
 
 use crate::cluster::answer::{Answer, Request};
 use crate::cluster::names::{Listed, alternation, is_helper, is_oneshot, listed, select};
-use crate::cluster::plan::ServicesFile;
 use crate::cluster::procedure::{Context, Event, Next, Procedure, Verdict, refused, refused_by_rs};
 use crate::outcome::NodeState;
 
@@ -158,52 +154,6 @@ impl Procedure for Ready {
     }
 }
 
-/// What a node has: `{"watchers": [NAME], "services": {NAME: sequence}}`.
-#[derive(Debug)]
-pub struct Survey {
-    services: Option<Arc<ServicesFile>>,
-}
-
-impl Survey {
-    /// A stock node's services are in the console's own file.
-    #[must_use]
-    pub fn new(services: Option<Arc<ServicesFile>>) -> Self {
-        Self { services }
-    }
-
-    fn described(&self) -> Map<String, Value> {
-        let files = self.services.iter().map(|file| &file.services);
-        files
-            .flat_map(|all| all.services.iter().map(move |one| Sequence::of(one, &all.lists)))
-            .map(|sequence| (sequence.service.clone(), sequence.to_json()))
-            .collect()
-    }
-}
-
-impl Procedure for Survey {
-    fn next(&mut self, context: &Context<'_>, event: Event) -> Next {
-        let native = context.daemon.can("hello");
-        let request = if native { "hello" } else { "status" };
-        let mut reply = match event {
-            Event::Begin | Event::Woken => return Next::Send(Request::new(request, json!({}))),
-            Event::Answer(Answer::Ok(reply)) => reply,
-            Event::Answer(Answer::Error { errno, reason }) => {
-                return refused(request, errno, &reason).into();
-            }
-        };
-        let (names, services): (Vec<String>, _) = if native {
-            let watchers = reply.get("watchers").and_then(Value::as_object);
-            let names = watchers.into_iter().flat_map(Map::keys).cloned().collect();
-            (names, reply.remove("services").unwrap_or_else(|| json!({})))
-        } else {
-            let names = listed(&reply).into_iter().map(|watcher| watcher.name).collect();
-            (names, Value::Object(self.described()))
-        };
-        let names: Vec<String> = names.into_iter().filter(|name| !is_helper(name)).collect();
-        Verdict::with(NodeState::Done, "", json!({"watchers": names, "services": services})).into()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -262,15 +212,5 @@ mod tests {
         let named = play(&mut Ready::new(vec!["web".into()], true), &Daemon::Stock, &[states]);
         let Next::Finish(verdict) = named else { panic!("{named:?}") };
         assert_eq!((verdict.state, verdict.reason.as_str()), (NodeState::Failed, "web is down"));
-    }
-
-    #[test]
-    fn a_survey_tells_watchers_and_services() {
-        let context = Context { daemon: &native(), now: Duration::ZERO };
-        let mut survey = Survey::new(None);
-        assert!(matches!(survey.next(&context, Event::Begin), Next::Send(_)));
-        let hello = json!({"watchers": {"db": {}, "plugin:x": {}}, "services": {"db": {}}});
-        let Next::Finish(verdict) = survey.next(&context, answer(hello)) else { panic!("no end") };
-        assert_eq!(verdict.data, json!({"watchers": ["db"], "services": {"db": {}}}));
     }
 }

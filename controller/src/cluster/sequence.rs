@@ -246,6 +246,7 @@ mod tests {
             seeds: Select::Every(2),
             after: Vec::new(),
             cluster_after: needs.collect(),
+            cluster_resets: Vec::new(),
         }
     }
 

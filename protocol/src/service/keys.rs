@@ -57,25 +57,16 @@ impl Kind {
     }
 
     /// The keys of a section of this kind; those of services and profiles may be dotted, too.
-    pub(super) fn keys(self) -> &'static [&'static str] {
+    pub(super) fn keys(self) -> impl Iterator<Item = &'static str> {
+        let more: &[&str] = if self == Self::Profile { &["product", "versions", "service"] } else { &[] };
+        self.own_keys().iter().chain(more).copied()
+    }
+
+    fn own_keys(self) -> &'static [&'static str] {
         match self {
-            Self::Service => &[
+            // A profile holds what a service may hold, and says what it is for.
+            Self::Service | Self::Profile => &[
                 "use",
-                "home",
-                "start_order",
-                "after",
-                "cluster_after",
-                "conflicts",
-                "ports",
-                "java",
-                "configure_while_running",
-                "remove_before_start",
-            ],
-            Self::Profile => &[
-                "use",
-                "product",
-                "versions",
-                "service",
                 "home",
                 "start_order",
                 "after",
@@ -187,9 +178,9 @@ mod tests {
 
     #[test]
     fn finds_what_was_meant() {
-        assert_eq!(nearest("tmeplate", Kind::Config.keys().iter().copied()), Some("template"));
-        assert_eq!(nearest("Target", Kind::Config.keys().iter().copied()), Some("target"));
-        assert_eq!(nearest("colour", Kind::Config.keys().iter().copied()), None);
+        assert_eq!(nearest("tmeplate", Kind::Config.keys()), Some("template"));
+        assert_eq!(nearest("Target", Kind::Config.keys()), Some("target"));
+        assert_eq!(nearest("colour", Kind::Config.keys()), None);
         assert_eq!(probably_meant("confg"), Some("config"));
         assert_eq!(probably_meant("Service"), Some("service"));
         assert_eq!(probably_meant("services"), Some("service"));

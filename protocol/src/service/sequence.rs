@@ -1,5 +1,5 @@
-//! What a controller must know of a service to start it on many nodes in the right order: the part of
-//! `hello` that tells it, spelled as in the ini.
+//! What a controller must know of a service to start it on many nodes in the right order, and to reset
+//! it only where that makes sense: the part of `hello` that tells it, spelled as in the ini.
 //!
 //! It refuses to know nodes: who is a seed is said as a rule, because only the controller knows all
 //! members.
@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use super::value;
 use super::variables::SEEDS_EVERY;
-use super::{Dependency, First, Level, ListVariable, Select, Service, StartOrder};
+use super::{Dependency, First, Level, ListVariable, RuleKind, Select, Service, StartOrder};
 
 /// One service's place among all.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,6 +25,8 @@ pub struct Sequence {
     pub after: Vec<Dependency>,
     /// What must be ready on all nodes first.
     pub cluster_after: Vec<Dependency>,
+    /// What is reset only while it is stopped on all nodes.
+    pub cluster_resets: Vec<RuleKind>,
 }
 
 impl Sequence {
@@ -38,6 +40,7 @@ impl Sequence {
             seeds: seeds.map_or(Select::Every(SEEDS_EVERY), |list| list.select),
             after: service.after.clone(),
             cluster_after: service.cluster_after.clone(),
+            cluster_resets: service.cluster_resets(),
         }
     }
 
@@ -49,6 +52,8 @@ impl Sequence {
         map.insert("seeds".into(), self.seeds.to_string().into());
         map.insert("after".into(), joined(&self.after).into());
         map.insert("cluster_after".into(), joined(&self.cluster_after).into());
+        let kinds: Vec<&str> = self.cluster_resets.iter().map(|kind| kind.word()).collect();
+        map.insert("cluster_resets".into(), kinds.join(", ").into());
         Value::Object(map)
     }
 
@@ -64,6 +69,9 @@ impl Sequence {
             seeds: seeds.map_or(Some(Select::default()), |seeds| value::select(seeds).ok())?,
             after: dependencies("after")?,
             cluster_after: dependencies("cluster_after")?,
+            cluster_resets: value::list(text("cluster_resets")?)
+                .map(RuleKind::from_word)
+                .collect::<Option<_>>()?,
         })
     }
 }
@@ -124,6 +132,7 @@ mod tests {
                         seeds,
                         after: vec![dependency("es", Level::Up), dependency("cassandra", Level::Joined)],
                         cluster_after: Vec::new(),
+                        cluster_resets: vec![RuleKind::Data],
                     };
                     assert_eq!(Sequence::from_json("titan", &sequence.to_json()), Some(sequence));
                 }

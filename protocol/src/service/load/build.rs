@@ -245,14 +245,10 @@ impl Builder<'_> {
 
     fn reset(&self, part: &Part<'_>, home: Option<&PathText>) -> Option<ResetRule> {
         let (word, label) = part.label.split_once(':').unwrap_or((&part.label, ""));
-        let kind = match word {
-            "data" => Some(RuleKind::Data),
-            "log" => Some(RuleKind::Log),
-            _ => {
-                self.title_fault(part, format!("{word:?} is neither `data` nor `log`"));
-                None
-            }
-        };
+        let kind = RuleKind::from_word(word);
+        if kind.is_none() {
+            self.title_fault(part, format!("{word:?} is neither `data` nor `log`"));
+        }
         let root = self.root(part, home);
         let delete: Vec<_> = self.option(Some(part), "delete", value::globs);
         let truncate: Vec<_> = self.option(Some(part), "truncate", value::globs);

@@ -109,12 +109,12 @@ fn part<'a>(
 }
 
 fn known(kind: Kind, key: &str) -> bool {
-    if kind.keys().contains(&key) {
+    if kind.keys().any(|known| known == key) {
         return true;
     }
     let is_user = matches!(kind, Kind::Service | Kind::Profile);
     is_user
-        && (family(key).is_some() || dotted(key).is_some_and(|(inner, _, last)| inner.keys().contains(&last)))
+        && (family(key).is_some() || dotted(key).is_some_and(|(inner, _, last)| inner.keys().any(|known| known == last)))
 }
 
 /// `config.yaml.target` → config, `yaml`, `target`; a reset's label may hold a second dot for its root,
@@ -134,12 +134,13 @@ pub(super) fn dotted(key: &str) -> Option<(Kind, String, &str)> {
 fn unknown_key(kind: Kind, section: &Section, entry: &Entry) -> ServiceError {
     let inner = if matches!(kind, Kind::Profile | Kind::Service) { dotted(&entry.key) } else { None };
     let suggestion = match &inner {
-        Some((inner, _, last)) => nearest(last, inner.keys().iter().copied()).map(|word| {
+        Some((inner, _, last)) => nearest(last, inner.keys()).map(|word| {
             let stem = entry.key.strip_suffix(last).unwrap_or_default();
             format!("{stem}{word}")
         }),
-        None => nearest_dotted(kind, &entry.key)
-            .or_else(|| nearest(&entry.key, kind.keys().iter().copied()).map(str::to_owned)),
+        None => {
+            nearest_dotted(kind, &entry.key).or_else(|| nearest(&entry.key, kind.keys()).map(str::to_owned))
+        }
     };
     ServiceError::UnknownKey {
         place: entry.place(),
