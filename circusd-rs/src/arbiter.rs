@@ -9,10 +9,10 @@
 //! 2. Each `Spawned` is followed by exactly one `Exited`. If that says `lingering`, exactly one `Gone`
 //!    follows when the last process of the group has ended; else the key is gone at once.
 //! 3. A `Signal` for a key already gone is dropped silently.
-//! 4. Each `Sample`, `Deliver`, `ReadLog`, `Recall`, `Configure`, `Reset`, `RunHook`, `LoadHooks`, `Sockets` and
-//!    `ReadConfig` is answered by exactly one `Sampled`, `Delivered`, `LogRead`, `Recalled`, `Configured`, `ResetDone`,
-//!    `HookDone`, `HooksLoaded`, `SocketsChanged` or `Config`; the hooks' at the latest after their
-//!    limit.
+//! 4. Each `Sample`, `Deliver`, `ReadLog`, `Recall`, `Configure`, `Reset`, `Preflight`, `RunHook`, `LoadHooks`,
+//!    `Sockets` and `ReadConfig` is answered by exactly one `Sampled`, `Delivered`, `LogRead`, `Recalled`,
+//!    `Configured`, `ResetDone`, `Preflighted`, `HookDone`, `HooksLoaded`, `SocketsChanged` or `Config`; the hooks'
+//!    at the latest after their limit.
 //!    A `Probe` is answered by exactly one `Probed`, at the latest after its limit; after a
 //!    `CancelProbe` nobody minds whether there is one.
 //! 5. Effects of one step are performed in order, so a waiting reply leaves after the events it
@@ -42,6 +42,7 @@ mod logs;
 mod operation;
 mod order;
 mod pace;
+mod preflight;
 mod process;
 mod readiness;
 mod ready;
@@ -251,6 +252,7 @@ impl Arbiter {
             Input::Recalled { job, words } => self.recalled(job, &words, &mut work),
             Input::Configured { job, result } => self.configured(job, result, &mut work),
             Input::ResetDone { job, result } => self.reset_done(job, result, &mut work),
+            Input::Preflighted { job, facts } => self.preflighted(job, &facts, &mut work),
             Input::SocketsChanged { job, sockets, errors } => {
                 self.sockets_changed(job, sockets, &errors, &mut work);
             }

@@ -397,6 +397,7 @@ fn described(effect: &Effect) -> String {
         }
         Effect::Configure { job, work: _ } => format!("configure {job:?}"),
         Effect::Reset { job, work: _ } => format!("reset {job:?}"),
+        Effect::Preflight { job, looks } => format!("preflight {job:?} of {} services", looks.len()),
         Effect::Reply { to, reply: _ } => format!("reply {to:?}"),
         Effect::Log { level, watcher, text: _ } => format!("log {level:?} {watcher:?}"),
         Effect::Signal { .. }
@@ -431,6 +432,7 @@ fn reply_of(input: &Input) -> Option<ReplyTo> {
         | Input::Recalled { .. }
         | Input::Configured { .. }
         | Input::ResetDone { .. }
+        | Input::Preflighted { .. }
         | Input::Probed { .. }
         | Input::HookDone { .. }
         | Input::HooksLoaded { .. }

@@ -49,6 +49,8 @@ pub mod hook;
 
 pub(crate) mod probe;
 
+mod preflight;
+
 mod walk;
 
 pub mod account;

@@ -24,6 +24,7 @@ mod lifecycle;
 mod logs;
 mod ordered;
 mod planned;
+mod preflight;
 mod rolling;
 mod survey;
 mod whole;
@@ -35,10 +36,11 @@ use clap::{Args, Parser, Subcommand};
 
 pub use args::{
     CallArgs, ClusterArgs, ConfigureArgs, CtlArgs, DemoArgs, FreshArgs, Kind, LogsArgs, NamesArgs, OrderArgs,
-    ReadyArgs, ResetArgs, StatusArgs, WhyArgs,
+    ReadyArgs, ResetArgs, StartArgs, StatusArgs, WhyArgs,
 };
 use args::{at_least_one, duration};
 pub use history::{HistoryArgs, ResumeArgs};
+pub use preflight::PreflightArgs;
 pub use rolling::{ChangeArgs, RollingArgs, Sizes, WaitFor};
 
 /// Where nodes listen unless the SPEC says otherwise.
@@ -141,12 +143,14 @@ pub enum Verb {
     Status(StatusArgs),
     /// How far watchers have come: down, starting, up, joined, failed
     Ready(ReadyArgs),
+    /// What a start would meet: ports, Java, limits, names, directories, each with its remedy
+    Preflight(PreflightArgs),
     /// A watcher's story on every node: how it stands, and what its last crash means
     Why(WhyArgs),
     /// What a watcher printed on every node, or wrote into a log file of its own
     Logs(LogsArgs),
     /// Start watchers on all nodes; all of them without NAME
-    Start(OrderArgs),
+    Start(StartArgs),
     /// Stop watchers on all nodes; all of them without NAME
     Stop(OrderArgs),
     /// Stop and start watchers on all nodes

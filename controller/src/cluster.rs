@@ -22,6 +22,7 @@ pub mod native;
 pub mod node;
 pub mod oneshot;
 pub mod plan;
+pub mod preflight;
 pub mod preview;
 pub mod procedure;
 pub mod query;

@@ -130,7 +130,9 @@ impl Fleet {
                 let memberships: Vec<_> = places.map(|place| place.membership(request)).collect();
                 Some(Arc::new(file.with_templates(&memberships)))
             }
-            (Some(file), Operation::Reset(_) | Operation::Survey) => Some(Arc::new(file.clone())),
+            (Some(file), Operation::Reset(_) | Operation::Survey | Operation::Preflight { .. }) => {
+                Some(Arc::new(file.clone()))
+            }
             // Nothing else needs them.
             (_, _) => None,
         };

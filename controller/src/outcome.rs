@@ -37,6 +37,11 @@ pub enum Operation {
     Configure(ConfigureRequest),
     /// Move the services' data (or logs) out of the way.
     Reset(ResetRequest),
+    /// What a start of services would meet.
+    Preflight {
+        /// Only these watchers; all when empty.
+        names: Vec<String>,
+    },
     /// Figures of processes.
     Stats {
         /// Only these watchers; all when empty.
@@ -82,7 +87,7 @@ impl Operation {
             Self::Reset(request) => !request.dry_run,
             Self::Call { .. } => true,
             Self::Status { .. } | Self::Stats { .. } | Self::Ready { .. } | Self::Up { .. } => false,
-            Self::Why { .. } | Self::Logs(_) | Self::Survey => false,
+            Self::Why { .. } | Self::Logs(_) | Self::Survey | Self::Preflight { .. } => false,
         }
     }
 }
@@ -222,6 +227,7 @@ pub struct NodeOutcome {
     ///   on say how long it was;
     /// - `stats`: watcher → pid → figures;
     /// - `ready`: `{"watchers": {NAME: {"state", "ready", "detail", "since"?}}}`;
+    /// - `preflight`: `{"services": [NAME], "checks": N, "findings": [{"service", "check", "grade", "text", "remedy"}]}`;
     /// - `why`: `{"name", "state", "reason", "story", "crash", …}`, the node's answer;
     /// - `logs`: `{"text", "offset", "next_offset", "eof", "generation"}`, the node's answer;
     /// - survey: `{"watchers": {NAME: STATE}, "services": {NAME: {"start_order", "after", …}}}`;

@@ -13,6 +13,7 @@ pub(crate) mod files;
 pub(crate) mod history;
 pub(crate) use readiness::{all_ready, phases};
 
+pub(crate) mod findings;
 pub(crate) mod plan;
 mod readiness;
 pub(crate) mod told;
@@ -48,6 +49,7 @@ pub fn outcome(operation: &Operation, outcome: &Outcome, detail: Detail) -> Stri
         Operation::Configure(request) => files::configure(outcome, detail, request.dry_run),
         Operation::Reset(request) => wiped::reset(outcome, detail, request),
         Operation::Ready { .. } | Operation::Up { .. } => readiness::ready(outcome),
+        Operation::Preflight { .. } => findings::preflight(outcome),
         Operation::Why { .. } => told::stories(outcome),
         Operation::Logs(_) => told::logs(outcome),
         Operation::Call { .. } | Operation::Survey => answers(outcome),

@@ -113,6 +113,8 @@ pub enum Command {
     Configure(Box<Configure>),
     /// Move the services' data out of the way (extension).
     Reset(Reset),
+    /// What would go wrong at a start (extension).
+    Preflight(Preflight),
     /// What processes print, or services log (extension).
     Logs(Logs),
     /// How far watchers have come (extension).
@@ -144,6 +146,7 @@ pub const NAMES: &[&str] = &[
     "numprocesses",
     "numwatchers",
     "options",
+    "preflight",
     "quit",
     "ready",
     "reload",
@@ -189,6 +192,7 @@ impl Command {
             "numprocesses" => Self::NumProcesses { name: arguments.find_name()? },
             "numwatchers" => Self::NumWatchers,
             "options" => Self::Options { name: arguments.required_name(&[])? },
+            "preflight" => Self::Preflight(services::preflight(&arguments)?),
             "quit" => Self::Quit { waiting: arguments.waiting()? },
             "ready" => Self::Ready(services::ready(&arguments)?),
             "reload" => Self::Reload(lifecycle::reload(&arguments)?),
@@ -238,6 +242,7 @@ impl Command {
             Self::Hello => "hello",
             Self::Configure(_) => "configure",
             Self::Reset(_) => "reset",
+            Self::Preflight(_) => "preflight",
             Self::Logs(_) => "logs",
             Self::Ready(_) => "ready",
             Self::Why { .. } => "why",
@@ -271,6 +276,7 @@ impl Command {
             | Self::Hello
             | Self::Configure(_)
             | Self::Reset(_)
+            | Self::Preflight(_)
             | Self::Logs(_)
             | Self::Ready(_)
             | Self::Why { .. } => false,
@@ -482,5 +488,16 @@ pub struct Reset {
     /// Seconds until what was moved aside is freed; the section's when absent.
     pub keep: Option<f64>,
     /// For roots that name the node (`${address}`); what `configure` said last when absent.
+    pub member: Option<Member>,
+}
+
+/// `preflight` (extension).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Preflight {
+    /// Which services; all when absent.
+    pub name: Option<String>,
+    /// How `name` is compared.
+    pub matching: Match,
+    /// Where the node is in its cluster; what `configure` said last when absent.
     pub member: Option<Member>,
 }

@@ -25,6 +25,7 @@ mod job;
 mod keys;
 mod load;
 mod membership;
+pub mod preflight;
 mod render;
 mod reset;
 mod root;

@@ -209,7 +209,7 @@ fn a_fresh_experiment(cluster: &Cluster) {
         .as_array()
         .map(|phases| phases.iter().filter_map(|phase| phase["phase"].as_str()).collect())
         .unwrap_or_default();
-    assert_eq!(phases, ["stop", "configure", "reset", "start"]);
+    assert_eq!(phases, ["preflight", "stop", "configure", "reset", "start"]);
     assert!(!cluster.path(1, "var/lib/titan/db/old").exists());
     for node in fresh.nodes() {
         for name in ["neo4j", "titan", "cassandra"] {

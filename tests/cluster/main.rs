@@ -9,4 +9,5 @@
 
 mod journey;
 mod nodes;
+mod preflight;
 mod trouble;

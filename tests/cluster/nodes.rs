@@ -47,9 +47,14 @@ pub(crate) struct Answer {
 
 impl Cluster {
     pub(crate) fn start(flavors: [Flavor; 4]) -> Self {
+        Self::start_edited(flavors, |ini| ini)
+    }
+
+    /// With another ini than `node.ini`; `{base}` in it is the directory of all.
+    pub(crate) fn start_edited(flavors: [Flavor; 4], edit: impl FnOnce(String) -> String) -> Self {
         let base = tempfile::tempdir().expect("a temporary directory");
         let stand_in = format!("{} stand-in", built("circusman").display());
-        let ini = NODE_INI
+        let ini = edit(NODE_INI.to_owned())
             .replace("{stand_in}", &stand_in)
             .replace("{base}", base.path().to_str().expect("a plain path"));
         std::fs::write(base.path().join("node.ini"), ini).expect("the ini is written");

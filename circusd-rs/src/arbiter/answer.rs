@@ -132,6 +132,7 @@ impl Arbiter {
             | Command::Stop(_)
             | Command::Configure(_)
             | Command::Reset(_)
+            | Command::Preflight(_)
             | Command::Logs(_)
             | Command::Ready(_)
             | Command::Why { .. } => {
@@ -192,7 +193,7 @@ impl Arbiter {
             "version": self.facts.version,
             "node": self.facts.hostname,
             "pid": self.facts.pid,
-            "extensions": ["hello", "configure", "reset", "logs", "ready", "why"],
+            "extensions": ["hello", "configure", "reset", "preflight", "logs", "ready", "why"],
             "pubsub_endpoint": self.global.pubsub_endpoint,
             "stats_endpoint": self.global.stats_endpoint,
             "watchers": watchers,

@@ -44,6 +44,7 @@ impl Arbiter {
             Command::Stop(selection) => self.stop(&selection, reply, work),
             Command::Configure(configure) => self.configure(&configure, reply, work),
             Command::Reset(reset) => self.reset(&reset, reply, work),
+            Command::Preflight(preflight) => self.preflight(&preflight, reply, work),
             Command::Ready(ready) => self.ready(&ready, reply, work),
             Command::Stats(query) => self.stats(&query, reply, work),
             Command::Why { name } => self.why(&name, reply, work),

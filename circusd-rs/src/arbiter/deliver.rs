@@ -3,6 +3,7 @@
 use circus_protocol::command::{SignalCommand, SignalTarget};
 use circus_protocol::number::{Pid, Signal};
 use circus_protocol::reply::{Refusal, Reply};
+use circus_protocol::service::preflight::Look;
 
 use crate::arbiter::effect::{Effect, Reach};
 use crate::arbiter::extended::Extended;
@@ -28,6 +29,11 @@ pub(super) enum Job {
     /// Figures that a hook edits.
     Extended(Box<Extended>),
     Sockets(SocketJob),
+    /// Somebody looks at what a start would meet.
+    Preflight {
+        reply: Option<ReplyTo>,
+        looks: Vec<Look>,
+    },
     /// A log is being read, or the last words of this watcher's process.
     Logs {
         reply: Option<ReplyTo>,
@@ -38,7 +44,9 @@ pub(super) enum Job {
 impl Job {
     pub(super) fn reply(&self) -> Option<ReplyTo> {
         match self {
-            Self::Deliver { reply } | Self::Logs { reply, story: _ } => *reply,
+            Self::Deliver { reply }
+            | Self::Logs { reply, story: _ }
+            | Self::Preflight { reply, looks: _ } => *reply,
             Self::Service(job) => job.reply,
             Self::Hook(_) => None,
             Self::Load(held) => held.reply,
@@ -148,6 +156,7 @@ impl Arbiter {
                 | Job::Hook(_)
                 | Job::Load(_)
                 | Job::Extended(_)
+                | Job::Preflight { .. }
                 | Job::Logs { .. }),
             ) => {
                 self.jobs.insert(job, other);

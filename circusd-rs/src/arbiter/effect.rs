@@ -8,6 +8,7 @@ use circus_protocol::command::LogPart;
 use circus_protocol::event::Event;
 use circus_protocol::number::{Pid, Signal, Wid};
 use circus_protocol::reply::Reply;
+use circus_protocol::service::preflight::Look;
 use circus_protocol::service::{ConfigureJob, ResetJob};
 use serde_json::{Map, Value};
 
@@ -135,6 +136,13 @@ pub enum Effect {
         job: JobId,
         /// What.
         work: Box<ResetJob>,
+    },
+    /// Look at what a start would meet.
+    Preflight {
+        /// Answered by `Preflighted`.
+        job: JobId,
+        /// Where to look, one for each service.
+        looks: Vec<Look>,
     },
     /// Open, change and close managed sockets.
     Sockets {

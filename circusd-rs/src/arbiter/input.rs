@@ -5,6 +5,7 @@ use std::time::Duration;
 use circus_protocol::command::Command;
 use circus_protocol::number::Pid;
 use circus_protocol::reply::Refusal;
+use circus_protocol::service::preflight::Facts;
 use circus_protocol::service::{ConfigureOutcome, ResetOutcome};
 use serde_json::{Map, Value};
 
@@ -100,6 +101,13 @@ pub enum Input {
         job: JobId,
         /// What went.
         result: Result<Box<ResetOutcome>, Vec<String>>,
+    },
+    /// A `Preflight` was carried out.
+    Preflighted {
+        /// Which.
+        job: JobId,
+        /// What was found, one for each look.
+        facts: Vec<Facts>,
     },
     /// A probe has its answer.
     Probed {

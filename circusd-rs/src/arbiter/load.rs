@@ -76,7 +76,12 @@ impl Arbiter {
             }
             Some(Job::Extended(extended)) => self.extend_next(*extended, outcome, work),
             Some(
-                Job::Deliver { .. } | Job::Service(_) | Job::Sockets(_) | Job::Load(_) | Job::Logs { .. },
+                Job::Deliver { .. }
+                | Job::Service(_)
+                | Job::Sockets(_)
+                | Job::Load(_)
+                | Job::Preflight { .. }
+                | Job::Logs { .. },
             )
             | None => {
                 debug_assert!(false, "no hook: {job:?}");

@@ -7,7 +7,7 @@
 
 use std::collections::VecDeque;
 
-use circus_protocol::command::{Configure, Reset, Selection};
+use circus_protocol::command::{Configure, Match, Member, Reset};
 use circus_protocol::reply::{Refusal, Reply};
 use circus_protocol::service::{ConfigureJob, ConfigureOutcome, Membership, ResetJob, ResetOutcome, Service};
 
@@ -83,9 +83,9 @@ impl Arbiter {
         Ok(())
     }
 
-    /// Roots may name the node; who resets says which node this is, or `configure` has said it.
-    fn place(&self, command: &Reset) -> Result<Option<Membership>, Refusal> {
-        let Some(member) = command.member.clone() else { return Ok(self.membership.clone()) };
+    /// Paths may name the node; who asks says which node this is, or `configure` has said it.
+    pub(super) fn place(&self, member: Option<&Member>) -> Result<Option<Membership>, Refusal> {
+        let Some(member) = member.cloned() else { return Ok(self.membership.clone()) };
         let membership = Membership {
             identifier: member.identifier,
             address: member.address,
@@ -143,7 +143,7 @@ impl Arbiter {
         work: &mut Work,
     ) -> Result<(), Refusal> {
         self.refuse_while_ending()?;
-        let names = self.reset_names(command)?;
+        let names = self.services_named(command.name.as_ref(), command.matching)?;
         self.refuse_while_crowded()?;
         let running: Vec<String> = names.iter().filter(|name| self.runs(name)).cloned().collect();
         if !command.dry_run && !command.stop && !running.is_empty() {
@@ -154,7 +154,7 @@ impl Arbiter {
         }
         let order = ResetJob {
             services: std::sync::Arc::clone(&self.services),
-            membership: self.place(command)?,
+            membership: self.place(command.member.as_ref())?,
             wanted: command.name.as_ref().map(|_| names.clone()),
             kind: command.kind,
             dry_run: command.dry_run,
@@ -177,10 +177,9 @@ impl Arbiter {
         Ok(())
     }
 
-    fn reset_names(&self, command: &Reset) -> Result<Vec<String>, Refusal> {
-        let Some(name) = &command.name else { return Ok(self.service_names(|_| true)) };
-        let selection = Selection { name: Some(name.clone()), matching: command.matching, waiting: false };
-        let pattern = Pattern::new(name, selection.matching)?;
+    fn services_named(&self, name: Option<&String>, matching: Match) -> Result<Vec<String>, Refusal> {
+        let Some(name) = name else { return Ok(self.service_names(|_| true)) };
+        let pattern = Pattern::new(name, matching)?;
         let names = self.service_names(|key| pattern.matches(key));
         if names.is_empty() { Err(Refusal::Message(format!("service {name} not found"))) } else { Ok(names) }
     }
@@ -209,6 +208,7 @@ impl Arbiter {
                 | Job::Hook(_)
                 | Job::Load(_)
                 | Job::Extended(_)
+                | Job::Preflight { .. }
                 | Job::Logs { .. }
                 | Job::Sockets(_),
             )
@@ -307,6 +307,7 @@ impl Arbiter {
                 | Job::Hook(_)
                 | Job::Load(_)
                 | Job::Extended(_)
+                | Job::Preflight { .. }
                 | Job::Logs { .. }),
             ) => {
                 self.jobs.insert(job, other);

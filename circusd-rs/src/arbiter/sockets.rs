@@ -199,6 +199,7 @@ impl Arbiter {
                 | Job::Hook(_)
                 | Job::Load(_)
                 | Job::Extended(_)
+                | Job::Preflight { .. }
                 | Job::Logs { .. }),
             ) => {
                 self.jobs.insert(job, other);

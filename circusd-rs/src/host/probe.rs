@@ -11,7 +11,7 @@
 //! killed with its whole group. Tasks share nothing but two counts of places, so that no more than so
 //! many run at once; who gets no place in time says so. It refuses to know what an answer means.
 
-mod exec;
+pub(super) mod exec;
 mod log;
 mod prepare;
 
@@ -20,6 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use circus_protocol::service::Login;
+use circus_protocol::service::preflight::Look;
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc};
@@ -27,9 +28,10 @@ use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
 use crate::arbiter::effect::SpawnSpec;
-use crate::arbiter::id::{Key, WatcherId};
+use crate::arbiter::id::{JobId, Key, WatcherId};
 use crate::arbiter::input::Input;
 use crate::arbiter::question::{ProbeCall, Question};
+use crate::host::preflight;
 use crate::host::warden::Order;
 use crate::http;
 use exec::Program;
@@ -112,6 +114,21 @@ impl Probes {
             task.abort();
             self.asked.remove(&watcher);
         }
+    }
+
+    /// Looks at what a start would meet, one service after the other; `Preflighted` follows.
+    pub(crate) fn examine(&mut self, job: JobId, looks: Vec<Look>) {
+        let (inputs, orders, places) = (self.inputs.clone(), self.orders.clone(), self.places.clone());
+        let first = self.programs;
+        self.programs += u64::try_from(looks.len()).unwrap_or(0);
+        self.handle.spawn(async move {
+            let mut facts = Vec::new();
+            for (look, number) in looks.into_iter().zip(first + 1..) {
+                let _place = place(&places.programs).await;
+                facts.push(preflight::look(look, Program { number, orders: orders.clone() }).await);
+            }
+            let _the_loop_left = inputs.send(Input::Preflighted { job, facts }).await;
+        });
     }
 
     /// Does what comes before a start, then starts.

@@ -190,6 +190,7 @@ impl Runner {
                 };
                 self.job(work, answer);
             }
+            Effect::Preflight { job, looks } => self.probes.examine(job, looks),
             Effect::Probe { watcher, attempt, call } => self.probes.ask(watcher, attempt, *call),
             Effect::CancelProbe { watcher, attempt } => self.probes.cancel(watcher, attempt),
             Effect::RunHook { job, call } => self.hooks.run(job, *call),

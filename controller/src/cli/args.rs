@@ -56,7 +56,24 @@ pub struct OrderArgs {
 impl OrderArgs {
     pub(super) fn said(&self, deed: Deed) -> Said<'_> {
         let Self { names, ordered, rolling, dry_run } = self;
-        Said { deed, names, ordered: *ordered, dry_run: *dry_run, rolling }
+        Said { deed, names, ordered: *ordered, dry_run: *dry_run, rolling, skip_preflight: false }
+    }
+}
+
+/// `start`.
+#[derive(Debug, Clone, Args)]
+pub struct StartArgs {
+    /// What and how.
+    #[command(flatten)]
+    pub order: OrderArgs,
+    /// Do not look first at what the start would meet
+    #[arg(long, requires = "ordered")]
+    pub skip_preflight: bool,
+}
+
+impl StartArgs {
+    pub(super) fn said(&self) -> Said<'_> {
+        Said { skip_preflight: self.skip_preflight, ..self.order.said(Deed::Start) }
     }
 }
 
@@ -115,6 +132,9 @@ pub struct FreshArgs {
     /// Only show the steps, what would be written and what would go
     #[arg(long)]
     pub dry_run: bool,
+    /// Do not look first at what the start would meet
+    #[arg(long)]
+    pub skip_preflight: bool,
 }
 
 /// Verbs that act on watchers, or read of them.

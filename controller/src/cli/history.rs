@@ -114,7 +114,8 @@ fn verb_of(words: &[String], args: &ResumeArgs) -> Option<Verb> {
 fn is_whole(verb: &Verb) -> bool {
     match verb {
         Verb::Fresh(_) => true,
-        Verb::Start(args) | Verb::Stop(args) => args.ordered,
+        Verb::Start(args) => args.order.ordered,
+        Verb::Stop(args) => args.ordered,
         _ => false,
     }
 }

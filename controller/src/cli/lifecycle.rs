@@ -15,10 +15,12 @@ pub(super) struct Said<'a> {
     pub(super) ordered: bool,
     pub(super) dry_run: bool,
     pub(super) rolling: &'a RollingArgs,
+    /// Of an ordered start.
+    pub(super) skip_preflight: bool,
 }
 
 pub(super) async fn run(session: &mut Session, global: &Global, said: Said<'_>) -> Result<Exit, Stop> {
-    let Said { deed, names, ordered, dry_run, rolling } = said;
+    let Said { deed, names, ordered, dry_run, rolling, skip_preflight } = said;
     if rolling.rolling {
         let change = Change { deed, names, args: rolling, request: None, dry_run };
         return rolling::run(session, global, change).await;
@@ -37,7 +39,7 @@ pub(super) async fn run(session: &mut Session, global: &Global, said: Said<'_>) 
         perform::consent(global, &operation, names, &targets).await?;
     }
     match (ordered, is_start) {
-        (true, true) => ordered::start(session, global, names).await,
+        (true, true) => ordered::start(session, global, names, skip_preflight).await,
         (true, false) => ordered::stop(session, global, names).await,
         (false, _) => perform::act(session, global, operation, &targets).await,
     }

@@ -50,11 +50,20 @@ pub(super) async fn ready(session: &mut Session, global: &Global, args: &ReadyAr
 }
 
 /// `start --ordered`.
-pub(super) async fn start(session: &mut Session, global: &Global, names: &[String]) -> Result<Exit, Stop> {
+pub(super) async fn start(
+    session: &mut Session,
+    global: &Global,
+    names: &[String],
+    skip_preflight: bool,
+) -> Result<Exit, Stop> {
     let targets = session.targets(global)?;
     let survey = Survey::of(session, global, &targets).await?;
     let mut walk = Walk::new(session, global, "start", targets);
-    let result = walk.start(&survey, names).await;
+    let looked = if skip_preflight { Ok(()) } else { walk.preflight(&survey, names).await };
+    let result = match looked {
+        Ok(()) => walk.start(&survey, names).await,
+        Err(broken) => Err(broken),
+    };
     walk.finish(result)
 }
 
@@ -153,18 +162,16 @@ impl From<Stop> for Broken {
 }
 
 impl<'a> Walk<'a> {
-    fn new(
-        session: &'a mut Session,
-        global: &'a Global,
-        name: &'static str,
-        targets: Vec<String>,
-    ) -> Self {
+    fn new(session: &'a mut Session, global: &'a Global, name: &'static str, targets: Vec<String>) -> Self {
         let journal = Writer::begin(session, name, &targets);
         let interrupts = Interrupts::listen();
         Self { session, global, name, targets, phases: Vec::new(), interrupts, journal }
     }
 
     async fn fresh(&mut self, survey: &Survey, args: &FreshArgs, wipe: ResetRequest) -> Result<Last, Broken> {
+        if !args.skip_preflight {
+            self.preflight(survey, &args.names).await?;
+        }
         let stopped = self.stop(survey, &args.names).await?;
         self.go_on(stopped)?;
         let configure = configuration(args);
@@ -178,6 +185,27 @@ impl<'a> Walk<'a> {
             self.go_on(result?)?;
         }
         self.start(survey, &args.names).await
+    }
+
+    /// What would go wrong is known before anything is changed. Warnings, and nodes that cannot look, are
+    /// told and keep nothing from being done.
+    async fn preflight(&mut self, survey: &Survey, names: &[String]) -> Result<(), Broken> {
+        let begun = Instant::now();
+        for Group { names, nodes } in sequence::groups(&self.places(survey)?, names) {
+            let result = self.run(Operation::Preflight { names }, ACT_TIMEOUT, &nodes).await;
+            let (Ok(last) | Err(Broken::Failed(last))) = result.map(Box::new) else { continue };
+            let exit = Exit::of(&last.1);
+            if exit == Exit::Interrupted || render::findings::any_problem(&last.1) {
+                self.phases.push(("preflight", begun.elapsed()));
+                return Err(Broken::Failed(last));
+            }
+            let remarks = render::findings::remarks(&last.1);
+            if !(self.global.quiet || remarks.is_empty()) {
+                talk(remarks.trim_end());
+            }
+        }
+        self.phases.push(("preflight", begun.elapsed()));
+        Ok(())
     }
 
     async fn start(&mut self, survey: &Survey, names: &[String]) -> Result<Last, Broken> {

@@ -16,6 +16,7 @@ use super::lifecycle;
 use super::logs;
 use super::ordered;
 use super::output::{can_ask, data};
+use super::preflight;
 use super::progress::{self, First, Interrupts, Purpose};
 use super::session::{self, ACT_TIMEOUT, READ_TIMEOUT, Session, Stop};
 use super::{CallArgs, Global, StatusArgs, Verb};
@@ -25,7 +26,7 @@ use crate::outcome::{NodeOutcome, Operation, Outcome};
 use crate::render::{self, Detail};
 
 /// Raw commands that change nothing and so never ask.
-const READING: [&str; 15] = [
+const READING: [&str; 16] = [
     "dstats",
     "get",
     "globaloptions",
@@ -37,6 +38,7 @@ const READING: [&str; 15] = [
     "numprocesses",
     "numwatchers",
     "options",
+    "preflight",
     "ready",
     "stats",
     "status",
@@ -69,10 +71,11 @@ pub async fn perform(session: &mut Session, global: &Global, verb: &Verb) -> Res
         Verb::History(args) => history::history(&session.store, global, args),
         Verb::Resume(args) => history::resume(session, global, args).await,
         Verb::Ready(args) => ordered::ready(session, global, args).await,
+        Verb::Preflight(args) => preflight::preflight(session, global, args).await,
         Verb::Why(args) => read(session, global, Operation::Why { name: args.name.clone() }).await,
         Verb::Logs(args) if args.follow => logs::follow(session, global, args).await,
         Verb::Logs(args) => read(session, global, Operation::Logs(logs::request(args))).await,
-        Verb::Start(args) => lifecycle::run(session, global, args.said(Deed::Start)).await,
+        Verb::Start(args) => lifecycle::run(session, global, args.said()).await,
         Verb::Stop(args) => lifecycle::run(session, global, args.said(Deed::Stop)).await,
         Verb::Restart(args) => lifecycle::run(session, global, args.said(Deed::Restart)).await,
         Verb::Reload(args) => lifecycle::run(session, global, args.said(Deed::Reload)).await,

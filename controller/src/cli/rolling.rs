@@ -69,7 +69,8 @@ pub struct ChangeArgs {
 
 impl ChangeArgs {
     pub(super) fn said(&self, deed: Deed) -> Said<'_> {
-        Said { deed, names: &self.names, ordered: false, dry_run: self.dry_run, rolling: &self.rolling }
+        let Self { names, rolling, dry_run } = self;
+        Said { deed, names, ordered: false, dry_run: *dry_run, rolling, skip_preflight: false }
     }
 }
 

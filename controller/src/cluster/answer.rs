@@ -36,6 +36,7 @@ impl Request {
                 | "numprocesses"
                 | "why"
                 | "ready"
+                | "preflight"
                 | "logs"
         )
     }

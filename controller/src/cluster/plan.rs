@@ -11,6 +11,7 @@ use crate::cluster::configure::{Configure, Place};
 use crate::cluster::lifecycle::{Lifecycle, Verb};
 use crate::cluster::native::Native;
 use crate::cluster::oneshot::new_name;
+use crate::cluster::preflight::Preflight;
 use crate::cluster::procedure::{Procedure, Verdict};
 use crate::cluster::query::{Call, Stats};
 use crate::cluster::ready::Ready;
@@ -56,6 +57,7 @@ impl Plan {
             Operation::Reload { .. } => "reload",
             Operation::Configure(_) => "configure",
             Operation::Reset(_) => "reset",
+            Operation::Preflight { .. } => "preflight",
             Operation::Stats { .. } => "stats",
             Operation::Ready { .. } | Operation::Up { .. } => "ready",
             Operation::Why { .. } => "why",
@@ -92,6 +94,11 @@ impl Plan {
                 let name = new_name("configure", &ids.request());
                 let services = self.services.clone();
                 Box::new(Configure::new(self.place(index, node)?, request.clone(), services, name))
+            }
+            Operation::Preflight { names } => {
+                let name = new_name("preflight", &ids.request());
+                let membership = self.place(index, node)?.membership(&ConfigureRequest::default());
+                Box::new(Preflight::new(names.clone(), membership, self.services.clone(), name))
             }
             Operation::Reset(request) => {
                 let name = new_name("reset", &ids.request());

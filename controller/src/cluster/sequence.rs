@@ -69,6 +69,14 @@ pub fn start(places: &[Place], wanted: &[String]) -> Result<Vec<Step>, String> {
     Ok(steps)
 }
 
+/// Who has which of `wanted`, or what at all when that is empty.
+#[must_use]
+pub fn groups(places: &[Place], wanted: &[String]) -> Vec<Group> {
+    let chosen = Chosen::of(places, wanted);
+    let keys: Vec<String> = chosen.names.iter().map(|(key, _)| key.clone()).collect();
+    chosen.groups(&keys, |_| true)
+}
+
 /// The plan that stops `wanted`, or everything when that is empty: what others depend on goes last.
 ///
 /// # Errors

@@ -35,6 +35,7 @@ pub fn name(operation: &Operation) -> &'static str {
         Operation::Ready { .. } | Operation::Up { .. } => "ready",
         Operation::Why { .. } => "why",
         Operation::Logs(_) => "logs",
+        Operation::Preflight { .. } => "preflight",
         Operation::Survey => "survey",
         Operation::Call { .. } => "call",
     }

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::arguments::{Arguments, integer, refuse};
 use super::lifecycle::matching;
-use super::{Configure, Match, Member, Reset, ResetKind};
+use super::{Configure, Match, Member, Preflight, Reset, ResetKind};
 use crate::json;
 use crate::number::int_text;
 use crate::reply::Refusal;
@@ -164,8 +164,7 @@ fn templates(value: Option<&Value>) -> Result<Vec<(String, String)>, Refusal> {
 
 /// The arguments of `reset`.
 pub(super) fn reset(arguments: &Arguments<'_>) -> Result<Reset, Refusal> {
-    let name = arguments.find_name()?;
-    let matching = if name.is_some() { matching(arguments)? } else { Match::default() };
+    let (name, matching) = which(arguments)?;
     let kind = match arguments.get("kind")? {
         None | Some(Value::Null) => ResetKind::All,
         Some(value) => match value.as_str() {
@@ -185,6 +184,23 @@ pub(super) fn reset(arguments: &Arguments<'_>) -> Result<Reset, Refusal> {
         stop: arguments.strict_flag("stop")?.unwrap_or(false),
         undo: arguments.strict_flag("undo")?.unwrap_or(false),
         keep: arguments.seconds("keep")?,
-        member: arguments.get("address")?.is_some().then(|| place(arguments)).transpose()?,
+        member: member_of(arguments)?,
     })
+}
+
+/// The arguments of `preflight`.
+pub(super) fn preflight(arguments: &Arguments<'_>) -> Result<Preflight, Refusal> {
+    let (name, matching) = which(arguments)?;
+    Ok(Preflight { name, matching, member: member_of(arguments)? })
+}
+
+fn which(arguments: &Arguments<'_>) -> Result<(Option<String>, Match), Refusal> {
+    let name = arguments.find_name()?;
+    let matching = if name.is_some() { matching(arguments)? } else { Match::default() };
+    Ok((name, matching))
+}
+
+/// The node's place, if it was sent.
+fn member_of(arguments: &Arguments<'_>) -> Result<Option<Member>, Refusal> {
+    arguments.get("address")?.is_some().then(|| place(arguments)).transpose()
 }

@@ -189,6 +189,7 @@ impl Play {
             | Input::Recalled { .. }
             | Input::Configured { .. }
             | Input::ResetDone { .. }
+            | Input::Preflighted { .. }
             | Input::HookDone { .. }
             | Input::Probed { .. }
             | Input::HooksLoaded { .. }
@@ -391,6 +392,7 @@ impl Play {
             | Effect::Sample { .. }
             | Effect::Configure { .. }
             | Effect::Reset { .. }
+            | Effect::Preflight { .. }
             | Effect::Sockets { .. } => {
                 let _ = writeln!(self.trace, "  {}", short(&effect));
                 self.asked.push(effect);
@@ -493,6 +495,7 @@ fn short(effect: &Effect) -> String {
         Effect::Configure { work, .. } => format!("configure running {:?}", work.running),
         Effect::Sockets { changes, .. } => format!("sockets {}", changes.len()),
         Effect::Reset { work, .. } => format!("reset {:?}", work.wanted),
+        Effect::Preflight { looks, .. } => format!("preflight {}", looks.len()),
         other => format!("{other:?}"),
     }
 }

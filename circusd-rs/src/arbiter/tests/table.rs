@@ -277,6 +277,7 @@ const COMMANDS: &[(&str, &str, &str)] = &[
     ("numprocesses", "numprocesses", "{}"),
     ("numwatchers", "numwatchers", "{}"),
     ("options", "options", "{}"),
+    ("preflight", "preflight", "{}"),
     ("quit", "quit", "{}"),
     ("ready", "ready", "{}"),
     ("reload", "reload", "{}"),
@@ -394,6 +395,7 @@ fn kind(input: &Input) -> &'static str {
         Input::Recalled { .. } => "Recalled",
         Input::Configured { .. } => "Configured",
         Input::ResetDone { .. } => "ResetDone",
+        Input::Preflighted { .. } => "Preflighted",
         Input::HookDone { .. } => "HookDone",
         Input::HooksLoaded { .. } => "HooksLoaded",
         Input::SocketsChanged { .. } => "SocketsChanged",
@@ -560,6 +562,7 @@ fn answer(play: &mut Play) -> Option<Input> {
         Effect::Deliver { job, .. } => Input::Delivered { job, result: Ok(()) },
         Effect::Configure { job, .. } => Input::Configured { job, result: Err(vec!["no".to_owned()]) },
         Effect::Reset { job, .. } => Input::ResetDone { job, result: Err(vec!["no".to_owned()]) },
+        Effect::Preflight { job, .. } => Input::Preflighted { job, facts: Vec::new() },
         Effect::Sockets { job, .. } => {
             Input::SocketsChanged { job, sockets: Some(Vec::new()), errors: Vec::new() }
         }

@@ -32,18 +32,23 @@ const MOST_OUTPUT: usize = 64 * 1024;
 const DRAIN: Duration = Duration::from_millis(200);
 
 /// One program, not yet started.
-pub(super) struct Program {
-    pub(super) number: u64,
-    pub(super) orders: mpsc::WeakSender<Order>,
+pub(in crate::host) struct Program {
+    pub(in crate::host) number: u64,
+    pub(in crate::host) orders: mpsc::WeakSender<Order>,
 }
 
 /// How it ended, and what it said.
-pub(super) struct End {
+pub(in crate::host) struct End {
     exit_code: Option<i32>,
     output: String,
 }
 
 impl End {
+    /// Everything it said, if it ended well.
+    pub(in crate::host) fn said(self) -> Result<String, String> {
+        self.judge(&[0], None).map(|()| self.output)
+    }
+
     pub(super) fn judge(&self, good: &[u8], pattern: Option<&str>) -> Result<(), String> {
         let said = first_line(&self.output);
         let said = if said.is_empty() { String::new() } else { format!(": {said}") };
@@ -81,7 +86,7 @@ impl Drop for Leash {
 
 impl Program {
     /// Runs it to its end. Dropping this kills it.
-    pub(super) async fn run(self, argv: Vec<String>, call: &ProbeCall) -> Result<End, String> {
+    pub(in crate::host) async fn run(self, argv: Vec<String>, call: &ProbeCall) -> Result<End, String> {
         let key = Key(KEYS.saturating_add(self.number));
         let null = File::open("/dev/null").map_err(|error| format!("/dev/null: {error}"))?;
         let (ours, theirs) = pipe2(OFlag::O_CLOEXEC).map_err(|errno| format!("pipe: {errno}"))?;

@@ -115,9 +115,9 @@ pub(crate) fn candidates(program: &str, env: &[(String, String)]) -> Result<Vec<
         .collect()
 }
 
-type Identity = (Option<u32>, Option<u32>, Option<Vec<u32>>);
+pub(crate) type Identity = (Option<u32>, Option<u32>, Option<Vec<u32>>);
 
-fn identity(uid: Option<&str>, gid: Option<&str>) -> Result<Identity, PlanError> {
+pub(crate) fn identity(uid: Option<&str>, gid: Option<&str>) -> Result<Identity, PlanError> {
     let user = uid.map(user).transpose()?;
     let gid = match (gid, &user) {
         (Some(name), _) => Some(group(name)?),
@@ -162,7 +162,7 @@ fn lookup(name: &str, error: Errno) -> PlanError {
 }
 
 /// Resource names as in `setrlimit(2)`, without their prefix.
-const LIMITS: [(&str, i32); 16] = [
+pub(crate) const LIMITS: [(&str, i32); 16] = [
     ("as", libc::RLIMIT_AS as i32),
     ("core", libc::RLIMIT_CORE as i32),
     ("cpu", libc::RLIMIT_CPU as i32),

@@ -28,6 +28,7 @@ fn places(count: usize) -> Vec<Place> {
         seeds: Select::Every(3),
         after: Vec::new(),
         cluster_after,
+        cluster_resets: Vec::new(),
     };
     let services = [
         service("titan", StartOrder { first: First::Nobody, ..SEEDS }, vec![after]),

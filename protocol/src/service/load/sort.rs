@@ -114,7 +114,8 @@ fn known(kind: Kind, key: &str) -> bool {
     }
     let is_user = matches!(kind, Kind::Service | Kind::Profile);
     is_user
-        && (family(key).is_some() || dotted(key).is_some_and(|(inner, _, last)| inner.keys().any(|known| known == last)))
+        && (family(key).is_some()
+            || dotted(key).is_some_and(|(inner, _, last)| inner.keys().any(|known| known == last)))
 }
 
 /// `config.yaml.target` → config, `yaml`, `target`; a reset's label may hold a second dot for its root,
