@@ -18,6 +18,9 @@ pub mod store;
 
 mod args;
 mod change;
+mod choose;
+mod cluster;
+mod detect;
 mod history;
 mod journal;
 mod lifecycle;
@@ -35,10 +38,13 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 pub use args::{
-    CallArgs, ClusterArgs, ConfigureArgs, CtlArgs, DemoArgs, FreshArgs, Kind, LogsArgs, NamesArgs, OrderArgs,
-    ReadyArgs, ResetArgs, StartArgs, StatusArgs, WhyArgs,
+    CallArgs, ConfigureArgs, CtlArgs, DemoArgs, FreshArgs, Kind, LogsArgs, NamesArgs, OrderArgs, ReadyArgs,
+    ResetArgs, StartArgs, StatusArgs, WhyArgs,
 };
 use args::{at_least_one, duration};
+pub use choose::Choice;
+pub use cluster::{ClusterArgs, Deed};
+pub use detect::DetectArgs;
 pub use history::{HistoryArgs, ResumeArgs};
 pub use preflight::PreflightArgs;
 pub use rolling::{ChangeArgs, RollingArgs, Sizes, WaitFor};
@@ -63,7 +69,8 @@ pub struct Cli {
 const AFTER_HELP: &str = "\
 SPEC names nodes, separated by commas; \"-\" in front of one takes it away again:
   192.168.0.1-192.168.0.32  192.168.0.1-32  192.168.0.0/27  node[01-16].lab
-  a,b:5556,tcp://c:5555     @FILE (one address a line, # comments)
+  a,b:5556,tcp://c:5555     @FILE (one address a line, # comments)  @GROUP
+  dns:NAME  srv:NAME  exec:COMMAND  and more: `cluster --help`
 
 Exit status: 0 done or answered; 1 a node failed or refused; 2 usage or configuration;
   3 no such target; 4 some nodes unreachable; 5 timed out; 6 confirmation missing;
@@ -100,6 +107,9 @@ pub struct Global {
         help_heading = "Options of every command"
     )]
     pub failed: Option<Option<u64>>,
+    /// Which of these nodes.
+    #[command(flatten)]
+    pub choice: Choice,
     /// Port of nodes that are named without one [default: 5555]
     #[arg(long, value_name = "PORT", global = true, value_parser = clap::value_parser!(u16).range(1..), help_heading = "Options of every command")]
     pub port: Option<u16>,
@@ -137,7 +147,7 @@ pub struct Global {
 pub enum Verb {
     /// A prompt that takes all these commands and keeps its connections
     Console,
-    /// Show or redefine the cluster: SPEC, NETWORK NUMNODES or FILE [PORT]
+    /// Show, redefine or detect the cluster: SPEC, NETWORK NUMNODES or FILE [PORT]
     Cluster(ClusterArgs),
     /// Who is alive, and the state of each watcher
     Status(StatusArgs),

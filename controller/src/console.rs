@@ -156,6 +156,7 @@ pub async fn run(mut session: Session, global: &Global, mut source: Source) -> R
         }
         greet(&mut session, global).await;
     }
+    session.follow();
     let mut last = Exit::Done;
     // A line can be several commands: written with `;`, or pasted.
     let mut waiting = VecDeque::new();
@@ -168,6 +169,12 @@ pub async fn run(mut session: Session, global: &Global, mut source: Source) -> R
             }
             continue;
         };
+        // Nodes that came or went while nobody typed are part of what this command is about.
+        if let Some(news) = session.catch_up()
+            && !global.quiet
+        {
+            talk(&news);
+        }
         match execute(&mut session, global, &command).await {
             Next::Go(Exit::Done) => {}
             Next::Go(exit @ (Exit::Interrupted | Exit::Unconfirmed)) => {
@@ -258,7 +265,7 @@ async fn execute(session: &mut Session, global: &Global, line: &str) -> Next {
         (Ok(_), None) => Err(Stop::usage("which command? `help` lists them")),
         (Err(stop), _) => Err(stop),
     };
-    Next::Go(exit.unwrap_or_else(|stop| report(&stop)))
+    Next::Go(exit.unwrap_or_else(|stop| report(&stop, global.json || cli.global.json)))
 }
 
 /// The command line's definition, as a console has it.
@@ -292,6 +299,7 @@ fn merged(base: &Global, line: &Global, verb: Option<&Verb>) -> Result<Global, S
         cluster: None,
         on: line.on.clone().or_else(|| base.on.clone()),
         failed: line.failed.or(base.failed),
+        choice: line.choice.over(&base.choice),
         port: line.port.or(base.port),
         timeout: line.timeout.or(base.timeout),
         parallel: line.parallel.or(base.parallel),

@@ -1,10 +1,15 @@
-//! Which nodes a cluster has: a SPEC as the user writes it, parsed once.
+//! Which nodes a cluster has: a SPEC as the user writes it, parsed once. Values only: what has to be
+//! read or asked for is behind [`spec::Sources`].
 
+pub mod change;
+pub mod edit;
 pub mod fold;
 pub mod select;
 pub mod spec;
 
 use circus_protocol::endpoint::Endpoint;
+
+pub use change::Change;
 
 /// One node of the cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,6 +7,7 @@
     reason = "tests start processes, read the clock and end at the first surprise"
 )]
 
+mod inventory;
 mod journey;
 mod nodes;
 mod preflight;

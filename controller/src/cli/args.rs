@@ -13,20 +13,6 @@ use crate::cluster::rolling::Deed;
 /// The longest time anybody may wait for a node.
 const MAX_TIMEOUT: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// `cluster`.
-#[derive(Debug, Clone, Args)]
-pub struct ClusterArgs {
-    /// SPEC; or NETWORK, as 192.168.0; or FILE, one address a line
-    #[arg(value_name = "SPEC|NETWORK|FILE", allow_hyphen_values = true)]
-    pub first: Option<String>,
-    /// With NETWORK the number of nodes, with FILE their port
-    #[arg(value_name = "NUMNODES|PORT")]
-    pub second: Option<String>,
-    /// What the cluster is called; `reset` asks for it
-    #[arg(long)]
-    pub name: Option<String>,
-}
-
 /// `status`.
 #[derive(Debug, Clone, Args)]
 pub struct StatusArgs {

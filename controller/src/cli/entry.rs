@@ -8,12 +8,12 @@ use tokio::runtime::Builder;
 
 use super::exit::Exit;
 use super::history;
-use super::output::complain;
-use super::perform::{perform, show_cluster};
-use super::session::{self, Session, Stop};
+use super::output::{complain, data};
+use super::perform::perform;
+use super::session::{Session, Stop};
 use super::store::Store;
-use super::{Cli, Global, Verb};
-use crate::{console, ctl, demo};
+use super::{Cli, Verb, cluster};
+use crate::{console, ctl, demo, render};
 
 /// Everything.
 #[must_use]
@@ -40,15 +40,21 @@ pub fn main() -> ExitCode {
             return Exit::Failed.into();
         }
     };
-    let exit = runtime.block_on(run(&cli)).unwrap_or_else(|stop| report(&stop));
+    let exit = runtime.block_on(run(&cli)).unwrap_or_else(|stop| report(&stop, cli.global.json));
     // A thread that still waits for the keyboard must not hold up the end.
     runtime.shutdown_background();
     exit.into()
 }
 
-/// Tells why a command ended early; the status goes on to the shell.
-pub fn report(stop: &Stop) -> Exit {
+/// Tells why a command ended early, `json` wants it as a document; the status goes on to the shell.
+pub fn report(stop: &Stop, json: bool) -> Exit {
     complain(&stop.message);
+    if json {
+        data(&format!(
+            "{:#}\n",
+            render::json::stopped(&stop.message, stop.place.as_deref(), stop.exit.number())
+        ));
+    }
     stop.exit
 }
 
@@ -70,7 +76,7 @@ async fn run(cli: &Cli) -> Result<Exit, Stop> {
         )),
         Some(Verb::Demo(args)) => demo::run(global, args).await,
         Some(Verb::DemoGuard(args)) => Ok(demo::guard::watch(args).await),
-        Some(Verb::Cluster(args)) => define(global, args),
+        Some(Verb::Cluster(args)) => cluster::alone(global, args).await,
         Some(Verb::History(args)) => history::history(&Store::from_env(), global, args),
         Some(verb) => {
             let mut session = Session::open(global, Store::from_env()).await?;
@@ -79,22 +85,4 @@ async fn run(cli: &Cli) -> Result<Exit, Stop> {
             perform(&mut session, global, verb).await
         }
     }
-}
-
-/// `cluster` with arguments needs no cluster to begin with; without arguments it never asks for one.
-fn define(global: &Global, args: &super::ClusterArgs) -> Result<Exit, Stop> {
-    let store = Store::from_env();
-    if let Some(cluster) = session::defined(args, global)? {
-        session::remember(&store, &cluster)?;
-        show_cluster(&cluster, global);
-        return Ok(Exit::Done);
-    }
-    let Some(cluster) = session::known(global, &store, args.name.as_deref())? else {
-        return Err(session::undefined());
-    };
-    if args.name.is_some() {
-        session::remember(&store, &cluster)?;
-    }
-    show_cluster(&cluster, global);
-    Ok(Exit::Done)
 }

@@ -45,9 +45,16 @@ impl Exit {
         }
     }
 
-    /// The worst news decide: an interrupt, then a failure, then a time-out, then an absence.
+    /// The worst news decide: an interrupt, then a failure, then a time-out, then an absence. Where
+    /// every node was left out, there was no target.
     #[must_use]
     pub fn of(outcome: &Outcome) -> Self {
+        let states = || outcome.nodes.iter().map(|node| node.state);
+        let skipped = |state| matches!(state, NodeState::Skipped | NodeState::Absent);
+        // A pattern that matched nothing on any node.
+        if states().all(skipped) && states().any(|state| state == NodeState::Skipped) {
+            return Self::NoTarget;
+        }
         outcome
             .nodes
             .iter()
@@ -109,6 +116,8 @@ mod tests {
         use NodeState::*;
         assert_eq!(of(&[]), 0);
         assert_eq!(of(&[Done, Unchanged, Skipped, Absent]), 0);
+        assert_eq!(of(&[Skipped, Absent]), 3);
+        assert_eq!(of(&[Absent]), 0);
         assert_eq!(of(&[Done, Unreachable]), 4);
         assert_eq!(of(&[Unreachable, TimedOut, Done]), 5);
         assert_eq!(of(&[TimedOut, Refused, Unreachable]), 1);

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::change;
 use super::confirm::require_yes;
@@ -18,8 +18,8 @@ use super::ordered;
 use super::output::{can_ask, data};
 use super::preflight;
 use super::progress::{self, First, Interrupts, Purpose};
-use super::session::{self, ACT_TIMEOUT, READ_TIMEOUT, Session, Stop};
-use super::{CallArgs, Global, StatusArgs, Verb};
+use super::session::{ACT_TIMEOUT, READ_TIMEOUT, Session, Stop};
+use super::{CallArgs, Global, StatusArgs, Verb, choose, cluster};
 use crate::cluster::rolling::Deed;
 use crate::inventory::fold::counted;
 use crate::outcome::{NodeOutcome, Operation, Outcome};
@@ -50,21 +50,15 @@ const READING: [&str; 16] = [
 /// # Errors
 /// What ends it before there is a result.
 pub async fn perform(session: &mut Session, global: &Global, verb: &Verb) -> Result<Exit, Stop> {
+    let chosen = choose::resolved(session, global, verb).await?;
+    let global = chosen.as_ref();
     match verb {
         Verb::Console => Err(Stop::usage("this is the console already")),
         Verb::Ctl(_) => Err(Stop::usage("circusctl is for one daemon; start it from a shell")),
         Verb::Demo(_) | Verb::DemoGuard(_) | Verb::StandIn(_) => {
             Err(Stop::usage("the demo has its own console; start it from a shell"))
         }
-        Verb::Cluster(args) => {
-            let named = || args.name.clone().map(|name| session::Cluster { name, ..session.cluster.clone() });
-            if let Some(cluster) = session::defined(args, global)?.or_else(named) {
-                session::remember(&session.store, &cluster)?;
-                session.adopt(cluster);
-            }
-            show_cluster(&session.cluster, global);
-            Ok(Exit::Done)
-        }
+        Verb::Cluster(args) => cluster::within(session, global, args).await,
         Verb::Status(args) => status(session, global, args).await,
         Verb::Stats(args) => read(session, global, Operation::Stats { names: args.names.clone() }).await,
         Verb::Call(args) => call(session, global, args).await,
@@ -83,28 +77,6 @@ pub async fn perform(session: &mut Session, global: &Global, verb: &Verb) -> Res
         Verb::Configure(args) => change::configure(session, global, args).await,
         Verb::Reset(args) => change::reset(session, global, args).await,
     }
-}
-
-/// Prints a cluster.
-pub fn show_cluster(cluster: &session::Cluster, global: &Global) {
-    if !(global.json || global.ndjson) {
-        data(&session::describe(cluster));
-        return;
-    }
-    let nodes: Vec<Value> = cluster
-        .inventory
-        .nodes
-        .iter()
-        .zip(1_u32..)
-        .map(|(node, identifier)| {
-            json!({"node": node.name, "identifier": identifier, "address": node.address, "endpoint": node.endpoint.to_string()})
-        })
-        .collect();
-    let text = json!({
-        "schema": render::json::SCHEMA, "operation": "cluster", "cluster": cluster.name,
-        "spec": cluster.inventory.spec, "port": cluster.port, "nodes": nodes,
-    });
-    data(&if global.json { format!("{text:#}\n") } else { format!("{text}\n") });
 }
 
 /// Prints a result in the form the user chose.
@@ -262,6 +234,8 @@ pub(super) async fn asked(
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]

@@ -5,15 +5,18 @@ use std::collections::{BTreeSet, HashSet};
 use std::path::Path;
 use std::time::Duration;
 
+use serde_json::{Value, json};
+
 use super::exit::Exit;
 use super::output::{complain, talk};
 use super::store::{Remembered, Store};
-use super::{ClusterArgs, DEFAULT_PARALLEL, DEFAULT_PORT, Global};
+use super::{DEFAULT_PARALLEL, DEFAULT_PORT, Global};
 use crate::fleet::{Fleet, ServicesFile};
-use crate::inventory::select::{SelectError, select};
-use crate::inventory::spec::{self, Parsed};
-use crate::inventory::{Inventory, fold};
+use crate::inventory::spec::{self, Parsed, SpecError};
+use crate::inventory::{Change, Inventory};
 use crate::outcome::{NodeState, Outcome, RunOptions};
+use crate::sources::System;
+use crate::sources::follow::{Follower, News};
 
 /// Used only after the user has agreed to it once.
 pub const DEFAULT_SPEC: &str = "192.168.0.1-192.168.0.32";
@@ -30,12 +33,28 @@ pub struct Stop {
     pub exit: Exit,
     /// What happened, and the remedy.
     pub message: String,
+    /// For programs: which part of a SPEC is wrong.
+    pub place: Option<Box<Value>>,
 }
 
 impl Stop {
     /// Ends with this status and message.
     pub fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self { exit, message: message.into() }
+        Self { exit, message: message.into(), place: None }
+    }
+
+    /// A SPEC is wrong; `what` says which: the option or command it was given to.
+    #[must_use]
+    pub fn spec(what: &str, error: &SpecError) -> Self {
+        let place = error.at.as_ref().map(|at| {
+            let origin = at.origin.as_ref();
+            Box::new(json!({
+                "text": at.line, "column": at.column(), "length": at.length(),
+                "file": origin.map(|origin| &origin.path), "line": origin.map(|origin| origin.line),
+            }))
+        });
+        let message = if what.is_empty() { error.to_string() } else { format!("{what}: {error}") };
+        Self { exit: Exit::Usage, message, place }
     }
 
     /// A usage or configuration error.
@@ -53,21 +72,44 @@ pub struct Cluster {
     pub name: String,
     /// The port of nodes named without one.
     pub port: u16,
+    /// What was read and asked to find them.
+    pub system: System,
 }
 
 impl Cluster {
-    /// Understands a SPEC; files are read from disk, notes go to stderr.
+    /// Understands a SPEC that needs no groups; notes go to stderr.
     ///
     /// # Errors
     /// A usage error.
     pub fn parse(text: &str, port: u16, name: Option<&str>, quiet: bool) -> Result<Self, Stop> {
-        let Parsed { inventory, notes } =
-            spec::parse(text, port, &mut |path| std::fs::read_to_string(path)).map_err(Stop::usage)?;
+        Self::resolve(text, port, name, quiet, System::default())
+    }
+
+    /// Understands a SPEC; what it names is read and asked, notes go to stderr.
+    ///
+    /// # Errors
+    /// A usage error.
+    pub fn resolve(
+        text: &str,
+        port: u16,
+        name: Option<&str>,
+        quiet: bool,
+        mut system: System,
+    ) -> Result<Self, Stop> {
+        system.forget();
+        let parsed = spec::parse(text, port, &mut system);
+        let Parsed { inventory, notes } = parsed.map_err(|error| Stop::spec("", &error))?;
         if !quiet {
             notes.iter().for_each(|note| talk(&format!("note: {note}")));
         }
         let name = name.map_or_else(|| inventory.spec.clone(), str::to_owned);
-        Ok(Self { inventory, name, port })
+        Ok(Self { inventory, name, port, system })
+    }
+
+    /// What the user calls it, if anything.
+    #[must_use]
+    pub fn given_name(&self) -> Option<&str> {
+        Some(self.name.as_str()).filter(|name| *name != self.inventory.spec)
     }
 }
 
@@ -88,6 +130,8 @@ pub struct Session {
     pub words: Vec<String>,
     /// The nodes that a resumed operation is about.
     pub(super) only: Option<Vec<String>>,
+    /// Tells when the SPEC's sources name other nodes.
+    follower: Option<Follower>,
 }
 
 impl Session {
@@ -106,14 +150,50 @@ impl Session {
     #[must_use]
     pub fn new(store: Store, cluster: Cluster, fleet: Fleet) -> Self {
         let (watchers, answering) = (BTreeSet::new(), HashSet::new());
-        Self { store, cluster, fleet, watchers, answering, words: Vec::new(), only: None }
+        Self { store, cluster, fleet, watchers, answering, words: Vec::new(), only: None, follower: None }
     }
 
-    /// Goes on with another cluster.
+    /// Goes on with another cluster; what is known of nodes that are in both is kept.
     pub fn adopt(&mut self, cluster: Cluster) {
+        let change = Change::between(&self.cluster.inventory, &cluster.inventory);
         self.fleet.replace_inventory(cluster.inventory.clone());
-        self.watchers.clear();
+        if change.kept == 0 {
+            self.watchers.clear();
+        }
         self.cluster = cluster;
+        if self.follower.is_some() {
+            self.follow();
+        }
+    }
+
+    /// From now on the SPEC's files, commands and name servers are followed.
+    pub fn follow(&mut self) {
+        let (inventory, system) = (self.cluster.inventory.clone(), self.cluster.system.clone());
+        self.follower = Follower::start(inventory, self.cluster.port, system);
+    }
+
+    /// Waits until the SPEC's sources have something new for [`Session::catch_up`].
+    pub async fn sources_changed(&self) {
+        match &self.follower {
+            Some(follower) => follower.changed().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Goes on with the nodes that the SPEC's sources name now; what to tell the user about it.
+    pub fn catch_up(&mut self) -> Option<String> {
+        match self.follower.as_mut()?.take()? {
+            News::Failed(reason) => Some(format!("the cluster's nodes stay as they were: {reason}")),
+            News::Nodes(inventory) => {
+                let change = Change::between(&self.cluster.inventory, &inventory);
+                self.fleet.replace_inventory(inventory.clone());
+                if self.cluster.given_name().is_none() {
+                    self.cluster.name.clone_from(&inventory.spec);
+                }
+                self.cluster.inventory = inventory;
+                Some(format!("the cluster has changed: {change}"))
+            }
+        }
     }
 
     /// Remembers what a result says about the cluster.
@@ -149,17 +229,11 @@ impl Session {
 
     /// Those that the options name.
     fn named(&self, global: &Global) -> Result<Vec<String>, Stop> {
-        let Some(on) = &global.on else {
-            return Ok(self.cluster.inventory.nodes.iter().map(|node| node.name.clone()).collect());
-        };
-        select(&self.cluster.inventory, on, &mut |path| std::fs::read_to_string(path)).map_err(|error| {
-            match error {
-                SelectError::Spec(_) => Stop::usage(format!("--on: {error}")),
-                SelectError::Unknown { .. } | SelectError::Empty { .. } => {
-                    Stop::new(Exit::NoTarget, format!("--on: {error}"))
-                }
-            }
-        })
+        match (&global.choice.chosen, &global.on) {
+            (Some(chosen), _) => Ok(chosen.clone()),
+            (None, Some(on)) => self.select("--on", on),
+            (None, None) => Ok(self.cluster.inventory.nodes.iter().map(|node| node.name.clone()).collect()),
+        }
     }
 
     /// How to run an operation whose default patience is `timeout`.
@@ -187,9 +261,17 @@ async fn resolve(global: &Global, store: &Store) -> Result<Cluster, Stop> {
     if !super::output::can_ask() || !super::confirm::yes(question).await? {
         return Err(undefined());
     }
-    let cluster = Cluster::parse(DEFAULT_SPEC, global.port.unwrap_or(DEFAULT_PORT), None, global.quiet)?;
+    let cluster = default_cluster(global)?;
     remember(store, &cluster)?;
     Ok(cluster)
+}
+
+/// The default, which may be used once the user has agreed.
+///
+/// # Errors
+/// None: the SPEC is right.
+pub fn default_cluster(global: &Global) -> Result<Cluster, Stop> {
+    Cluster::parse(DEFAULT_SPEC, global.port.unwrap_or(DEFAULT_PORT), None, global.quiet)
 }
 
 /// `--cluster`, or what is remembered; `name` replaces the name it had.
@@ -218,7 +300,8 @@ pub fn known(global: &Global, store: &Store, name: Option<&str>) -> Result<Optio
         },
     };
     let name = name.or(known.name.as_deref());
-    Cluster::parse(&known.spec, global.port.unwrap_or(known.port), name, global.quiet).map(Some)
+    let port = global.port.unwrap_or(known.port);
+    Cluster::resolve(&known.spec, port, name, global.quiet, store.system()).map(Some)
 }
 
 /// No cluster, and nobody to ask.
@@ -234,130 +317,7 @@ pub fn undefined() -> Stop {
 /// It cannot be written.
 pub fn remember(store: &Store, cluster: &Cluster) -> Result<(), Stop> {
     let spec = cluster.inventory.spec.clone();
-    let name = Some(cluster.name.clone()).filter(|name| *name != spec);
+    let name = cluster.given_name().map(str::to_owned);
     store.save(&Remembered { spec, port: cluster.port, name }).map_err(Stop::usage)?;
     Ok(())
-}
-
-/// The cluster that `cluster ...` defines; `None`: it only shows.
-///
-/// # Errors
-/// A usage error.
-pub fn defined(args: &ClusterArgs, global: &Global) -> Result<Option<Cluster>, Stop> {
-    let Some(first) = &args.first else {
-        return Ok(None);
-    };
-    let port = global.port.unwrap_or(DEFAULT_PORT);
-    let (spec, port) = match &args.second {
-        Some(second) => two_words(first, second)?,
-        None if Path::new(first).is_file() => (file_spec(first)?, port),
-        None => (first.clone(), port),
-    };
-    let spec = absolute_files(&spec)?;
-    Cluster::parse(&spec, port, args.name.as_deref(), global.quiet).map(Some)
-}
-
-/// `NETWORK NUMNODES` or `FILE PORT`.
-fn two_words(first: &str, second: &str) -> Result<(String, u16), Stop> {
-    let Some(network) = network(first) else {
-        let port = second.parse().ok().filter(|port| *port > 0);
-        let port =
-            port.ok_or_else(|| Stop::usage(format!("cluster: {second:?} is not a port from 1 to 65535")))?;
-        return Ok((file_spec(first)?, port));
-    };
-    let count = second.parse::<u8>().ok().filter(|count| (1..=254).contains(count));
-    let count = count.ok_or_else(|| {
-        Stop::usage(format!(
-            "cluster: {second:?} is not a number of nodes from 1 to 254; larger clusters: {first}.0/20"
-        ))
-    })?;
-    let spec = if count == 1 { format!("{network}.1") } else { format!("{network}.1-{network}.{count}") };
-    Ok((spec, DEFAULT_PORT))
-}
-
-/// `192.168.0`, also written `192.168.0.` or `192.168.0.0` → `192.168.0`.
-fn network(text: &str) -> Option<String> {
-    let text = text.strip_suffix(".0").filter(|rest| rest.split('.').count() == 3).unwrap_or(text);
-    let text = text.strip_suffix('.').unwrap_or(text);
-    let octets: Vec<u8> = text.split('.').map(|octet| octet.parse().ok()).collect::<Option<_>>()?;
-    (octets.len() == 3).then(|| octets.iter().map(u8::to_string).collect::<Vec<_>>().join("."))
-}
-
-fn file_spec(path: &str) -> Result<String, Stop> {
-    let path = path.strip_prefix('@').unwrap_or(path);
-    if path.contains(|letter: char| letter == ',' || letter.is_whitespace()) {
-        return Err(Stop::usage(format!(
-            "cluster: a node list's path has neither commas nor blanks: {path:?}"
-        )));
-    }
-    if !Path::new(path).is_file() {
-        let remedy = "write NETWORK NUMNODES (192.168.0 32), FILE [PORT] or SPEC";
-        return Err(Stop::usage(format!(
-            "cluster: {path:?} is neither a network of three numbers nor a file; {remedy}"
-        )));
-    }
-    Ok(format!("@{path}"))
-}
-
-/// What is remembered must not depend on the directory it was said in.
-fn absolute_files(spec: &str) -> Result<String, Stop> {
-    let mut out = String::new();
-    for part in spec.split_inclusive(|letter: char| letter == ',' || letter.is_whitespace()) {
-        let (word, separator) = match part.chars().next_back() {
-            Some(last) if last == ',' || last.is_whitespace() => part.split_at(part.len() - last.len_utf8()),
-            _ => (part, ""),
-        };
-        let (sign, body) = word.strip_prefix('-').map_or(("", word), |body| ("-", body));
-        match body.strip_prefix('@').filter(|path| !path.is_empty()) {
-            Some(path) => {
-                let path = std::path::absolute(path).map_err(Stop::usage)?;
-                out.push_str(&format!("{sign}@{}", path.display()));
-            }
-            None => out.push_str(word),
-        }
-        out.push_str(separator);
-    }
-    Ok(out)
-}
-
-/// The cluster as text.
-#[must_use]
-pub fn describe(cluster: &Cluster) -> String {
-    let names: Vec<&str> = cluster.inventory.nodes.iter().map(|node| node.name.as_str()).collect();
-    let mut table = crate::render::table::Table::default();
-    table.row(vec!["cluster".to_owned(), cluster.name.clone()]);
-    if cluster.name != cluster.inventory.spec {
-        table.row(vec!["spec".to_owned(), cluster.inventory.spec.clone()]);
-    }
-    table.row(vec!["nodes".to_owned(), fold::counted(&names)]);
-    table.row(vec!["port".to_owned(), cluster.port.to_string()]);
-    table.print()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn understands_the_old_forms() {
-        assert_eq!(two_words("192.168.0", "3").expect("a network").0, "192.168.0.1-192.168.0.3");
-        assert_eq!(two_words("10.1.2.", "1").expect("a network").0, "10.1.2.1");
-        assert_eq!(two_words("10.1.2.0", "254").expect("a network").0, "10.1.2.1-10.1.2.254");
-        for (first, second) in
-            [("192.168.0", "0"), ("192.168.0", "255"), ("192.168.0", "x"), ("no-file", "3"), ("no-file", "x")]
-        {
-            let stop = two_words(first, second).expect_err("is wrong");
-            assert_eq!(stop.exit, Exit::Usage, "{stop}");
-        }
-        let file = tempfile::NamedTempFile::new().expect("a file");
-        let path = file.path().to_str().expect("text");
-        assert_eq!(two_words(path, "6000").expect("a file"), (format!("@{path}"), 6000));
-    }
-
-    #[test]
-    fn files_become_absolute() {
-        let here = std::env::current_dir().expect("a directory");
-        let spec = absolute_files("a, @nodes,-@/abs b").expect("works");
-        assert_eq!(spec, format!("a, @{}/nodes,-@/abs b", here.display()));
-    }
 }

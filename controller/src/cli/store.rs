@@ -1,12 +1,16 @@
-//! What circusman remembers between runs: the cluster, the console's history, the journal's place.
+//! What circusman remembers between runs: the cluster, the console's history, the journal's place, what was
+//! detected; and where the user's groups are.
 //!
-//! `$XDG_CONFIG_HOME/circusman/cluster.json` (`~/.config`) and
-//! `$XDG_STATE_HOME/circusman/history` (`~/.local/state`), with `operations` beside it. Knows files, not what a SPEC means.
+//! `$XDG_CONFIG_HOME/circusman/` (`~/.config`) has `cluster.json` and `groups`,
+//! `$XDG_STATE_HOME/circusman/` (`~/.local/state`) has `history`, `operations` and `detected.json`. Knows
+//! files, not what a SPEC means.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
+
+use crate::sources::System;
 
 /// The cluster as the user defined it last.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,19 +97,35 @@ impl Store {
     /// The directory or the file cannot be written.
     pub fn save(&self, cluster: &Remembered) -> Result<PathBuf, StoreError> {
         let dir = self.config.as_ref().ok_or(StoreError::NoHome)?;
-        let path = dir.join("cluster.json");
-        let text =
-            format!("{:#}\n", json!({"spec": cluster.spec, "port": cluster.port, "name": cluster.name}));
-        let draft = dir.join(format!("cluster.json.{}", std::process::id()));
-        let write = || {
-            std::fs::create_dir_all(dir)?;
-            std::fs::write(&draft, text)?;
-            std::fs::rename(&draft, &path)
-        };
-        match write() {
-            Ok(()) => Ok(path),
-            Err(source) => Err(StoreError::File { path, source }),
-        }
+        let value = json!({"spec": cluster.spec, "port": cluster.port, "name": cluster.name});
+        replace(dir, "cluster.json", &value)
+    }
+
+    /// Where the user's groups are, whether or not there are any.
+    #[must_use]
+    pub fn groups(&self) -> Option<PathBuf> {
+        self.config.as_ref().map(|dir| dir.join("groups"))
+    }
+
+    /// The world that a SPEC of this user's is about.
+    #[must_use]
+    pub fn system(&self) -> System {
+        System::new(self.groups())
+    }
+
+    /// What was detected last; nothing that can be used is nothing.
+    #[must_use]
+    pub fn detected(&self) -> Option<Value> {
+        let text = std::fs::read_to_string(self.state.as_ref()?.join("detected.json")).ok()?;
+        serde_json::from_str(&text).ok()
+    }
+
+    /// Remembers what was detected; the file is replaced in one instant.
+    ///
+    /// # Errors
+    /// The directory or the file cannot be written.
+    pub fn save_detected(&self, found: &Value) -> Result<PathBuf, StoreError> {
+        replace(self.state.as_ref().ok_or(StoreError::NoHome)?, "detected.json", found)
     }
 
     /// Where the journal of operations is; whoever writes it makes the directory.
@@ -120,6 +140,20 @@ impl Store {
         let dir = self.state.as_ref()?;
         std::fs::create_dir_all(dir).ok()?;
         Some(dir.join("history"))
+    }
+}
+
+fn replace(dir: &Path, name: &str, value: &Value) -> Result<PathBuf, StoreError> {
+    let path = dir.join(name);
+    let draft = dir.join(format!("{name}.{}", std::process::id()));
+    let write = || {
+        std::fs::create_dir_all(dir)?;
+        std::fs::write(&draft, format!("{value:#}\n"))?;
+        std::fs::rename(&draft, &path)
+    };
+    match write() {
+        Ok(()) => Ok(path),
+        Err(source) => Err(StoreError::File { path, source }),
     }
 }
 

@@ -74,7 +74,7 @@ impl Lifecycle {
         };
         let chosen = match chosen {
             Ok(chosen) => chosen,
-            Err(reason) => return Verdict::bare(NodeState::Refused, reason).into(),
+            Err(unselected) => return unselected.verdict().into(),
         };
         if self.verb == Verb::Status {
             return Verdict::with(NodeState::Done, String::new(), states(&chosen)).into();

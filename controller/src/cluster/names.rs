@@ -2,6 +2,10 @@
 
 use serde_json::{Map, Value};
 
+use crate::cluster::procedure::Verdict;
+use crate::inventory::select::{glob, is_glob};
+use crate::outcome::NodeState;
+
 /// Prefix of the watchers that the console adds for a moment.
 pub const ONESHOT_PREFIX: &str = "circusman-";
 
@@ -40,31 +44,69 @@ pub fn listed(reply: &Map<String, Value>) -> Vec<Listed> {
         .collect()
 }
 
-/// Those of `all` that `wanted` names; all but circus' helpers when it names none.
+/// Why a node has nothing to be selected.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unselected {
+    /// It was named and there is none; the line says what there is.
+    #[error("{0}")]
+    Unknown(String),
+    /// Only patterns were given and nothing matches them.
+    #[error("{0}")]
+    NoMatch(String),
+}
+
+impl Unselected {
+    /// A name that is missing is a refusal; a pattern says which nodes are meant, too.
+    #[must_use]
+    pub fn verdict(self) -> Verdict {
+        match self {
+            Self::Unknown(reason) => Verdict::bare(NodeState::Refused, reason),
+            Self::NoMatch(reason) => Verdict::bare(NodeState::Skipped, reason),
+        }
+    }
+}
+
+/// Whether this one is meant by a name or pattern; patterns never mean circus' own helpers.
+#[must_use]
+pub fn is_meant(name: &str, wanted: &str) -> bool {
+    let (name_key, wanted_key) = (name.to_lowercase(), wanted.to_lowercase());
+    name_key == wanted_key || (is_glob(wanted) && !is_helper(name) && glob(&wanted_key, &name_key))
+}
+
+/// Whether any of these is a pattern.
+#[must_use]
+pub fn any_glob(wanted: &[String]) -> bool {
+    wanted.iter().any(|name| is_glob(name))
+}
+
+/// Those of `all` that `wanted` names or matches; all but circus' helpers when it names none.
 ///
 /// # Errors
-/// The line that says which name there is not.
-pub fn select(all: &[Listed], wanted: &[String]) -> Result<Vec<Listed>, String> {
+/// Says which name there is not, or that nothing matches.
+pub fn select(all: &[Listed], wanted: &[String]) -> Result<Vec<Listed>, Unselected> {
     if wanted.is_empty() {
         return Ok(all.iter().filter(|w| !is_helper(&w.name)).cloned().collect());
     }
-    let key = |name: &str| name.to_lowercase();
-    let missing: Vec<&str> = wanted
-        .iter()
-        .filter(|name| !all.iter().any(|w| key(&w.name) == key(name)))
-        .map(String::as_str)
-        .collect();
+    let there = |wanted: &str| all.iter().any(|w| is_meant(&w.name, wanted));
+    let missing: Vec<&str> =
+        wanted.iter().filter(|name| !is_glob(name) && !there(name)).map(String::as_str).collect();
     if !missing.is_empty() {
-        return Err(unknown(all, &missing));
+        return Err(Unselected::Unknown(unknown(all, "no watcher named", &missing)));
     }
-    Ok(all.iter().filter(|w| wanted.iter().any(|name| key(name) == key(&w.name))).cloned().collect())
+    let meant = |w: &&Listed| wanted.iter().any(|name| is_meant(&w.name, name));
+    let chosen: Vec<Listed> = all.iter().filter(meant).cloned().collect();
+    if chosen.is_empty() {
+        let patterns: Vec<&str> = wanted.iter().map(String::as_str).collect();
+        return Err(Unselected::NoMatch(unknown(all, "no watcher matches", &patterns)));
+    }
+    Ok(chosen)
 }
 
-fn unknown(all: &[Listed], missing: &[&str]) -> String {
+fn unknown(all: &[Listed], what: &str, missing: &[&str]) -> String {
     let there: Vec<&str> = all.iter().map(|w| w.name.as_str()).filter(|n| !is_oneshot(n)).collect();
     let there =
         if there.is_empty() { "it has none".to_owned() } else { format!("it has {}", there.join(", ")) };
-    format!("no watcher named {}; {there}", missing.join(", "))
+    format!("{what} {}; {there}", missing.join(", "))
 }
 
 /// A regular expression that matches exactly these names, after both sides were lower-cased.
@@ -117,7 +159,26 @@ mod tests {
     #[test]
     fn an_unknown_name_is_told_with_what_there_is() {
         let error = select(&all(), &["wob".to_owned()]).unwrap_err();
-        assert_eq!(error, "no watcher named wob; it has Web, circusd-stats, plugin:flapping, br[1]");
+        assert_eq!(
+            error.to_string(),
+            "no watcher named wob; it has Web, circusd-stats, plugin:flapping, br[1]"
+        );
+    }
+
+    #[test]
+    fn patterns_match_in_any_case_and_never_the_helpers() {
+        let chosen = |wanted: &[&str]| {
+            let wanted: Vec<String> = wanted.iter().map(|name| (*name).to_owned()).collect();
+            select(&all(), &wanted).map(|list| names(&list).join(" "))
+        };
+        assert_eq!(chosen(&["w?b"]).as_deref(), Ok("Web"));
+        assert_eq!(chosen(&["*"]).as_deref(), Ok("Web br[1]"));
+        assert_eq!(chosen(&["x*", "BR*"]).as_deref(), Ok("br[1]"));
+        assert_eq!(chosen(&["x*", "plugin:flapping"]).as_deref(), Ok("plugin:flapping"));
+        assert!(
+            matches!(chosen(&["x*"]), Err(Unselected::NoMatch(reason)) if reason.starts_with("no watcher matches x*; it has Web,"))
+        );
+        assert!(matches!(chosen(&["x*", "nope"]), Err(Unselected::Unknown(_))));
     }
 
     #[test]

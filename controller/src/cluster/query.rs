@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use serde_json::{Map, Value, json};
 
 use crate::cluster::answer::{Answer, Request};
-use crate::cluster::names::is_oneshot;
+use crate::cluster::names::{Listed, any_glob, is_oneshot, select};
 use crate::cluster::procedure::{Context, Event, Next, Procedure, Verdict, refused};
 use crate::outcome::NodeState;
 
@@ -13,6 +13,8 @@ use crate::outcome::NodeState;
 #[derive(Debug)]
 pub struct Stats {
     queue: VecDeque<String>,
+    /// With a pattern among them: all are asked for, and these are told.
+    patterns: Vec<String>,
     asked: Option<String>,
     found: Map<String, Value>,
 }
@@ -21,7 +23,8 @@ impl Stats {
     /// Of these watchers; of all when none is named.
     #[must_use]
     pub fn new(names: Vec<String>) -> Self {
-        Self { queue: names.into(), asked: None, found: Map::new() }
+        let (patterns, names) = if any_glob(&names) { (names, Vec::new()) } else { (Vec::new(), names) };
+        Self { queue: names.into(), patterns, asked: None, found: Map::new() }
     }
 
     fn ask(&mut self) -> Next {
@@ -55,6 +58,14 @@ impl Procedure for Stats {
                 let pairs = infos.as_ref().and_then(Value::as_object).into_iter().flatten();
                 self.found =
                     pairs.filter(|(n, _)| !is_oneshot(n)).map(|(n, v)| (n.clone(), v.clone())).collect();
+                if !self.patterns.is_empty() {
+                    let named = |name: &String| Listed { name: name.clone(), state: String::new() };
+                    let all: Vec<Listed> = self.found.keys().map(named).collect();
+                    match select(&all, &self.patterns) {
+                        Ok(chosen) => self.found.retain(|name, _| chosen.iter().any(|w| w.name == *name)),
+                        Err(unselected) => return unselected.verdict().into(),
+                    }
+                }
             }
         }
         self.ask()

@@ -12,7 +12,9 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use crate::cluster::answer::{Answer, Request};
-use crate::cluster::names::{Listed, alternation, is_helper, is_oneshot, listed, select};
+use crate::cluster::names::{
+    Listed, Unselected, alternation, any_glob, is_helper, is_oneshot, listed, select,
+};
 use crate::cluster::procedure::{Context, Event, Next, Procedure, Verdict, refused, refused_by_rs};
 use crate::outcome::NodeState;
 
@@ -53,6 +55,8 @@ impl Ready {
             return Next::Send(Request::new("status", json!({})));
         }
         let mut properties = match self.wanted.as_slice() {
+            // What a pattern means is told by the answer about all of them.
+            _ if any_glob(&self.wanted) => return Next::Send(Request::new("ready", json!({}))),
             [] => Map::new(),
             [name] => Map::from_iter([("name".to_owned(), json!(name))]),
             several => Map::from_iter([
@@ -69,7 +73,7 @@ impl Ready {
 
     /// The same form from a `status`.
     fn of_stock(&self, all: &[Listed]) -> Result<Map<String, Value>, Verdict> {
-        let chosen = select(all, &self.wanted).map_err(|reason| Verdict::bare(NodeState::Refused, reason))?;
+        let chosen = select(all, &self.wanted).map_err(Unselected::verdict)?;
         let state = |watcher: &Listed| match watcher.state.as_str() {
             "active" => json!({"state": "up", "ready": true, "detail": ""}),
             "stopped" => json!({"state": "down", "ready": false, "detail": ""}),
@@ -80,6 +84,15 @@ impl Ready {
 
     fn judge(&mut self, mut watchers: Map<String, Value>, pause: Duration) -> Next {
         watchers.retain(|name, _| !(is_oneshot(name) || self.wanted.is_empty() && is_helper(name)));
+        if any_glob(&self.wanted) {
+            let all: Vec<Listed> =
+                watchers.keys().map(|name| Listed { name: name.clone(), state: String::new() }).collect();
+            match select(&all, &self.wanted) {
+                Ok(chosen) => self.wanted = chosen.into_iter().map(|watcher| watcher.name).collect(),
+                Err(unselected) => return unselected.verdict().into(),
+            }
+            watchers.retain(|name, _| self.wanted.contains(name));
+        }
         if let Some(missing) = self.wanted.iter().find(|wanted| !has(&watchers, wanted)) {
             let there: Vec<&str> = watchers.keys().map(String::as_str).collect();
             let reason = format!("no watcher named {missing}; it has {}", there.join(", "));

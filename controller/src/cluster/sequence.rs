@@ -14,6 +14,8 @@ use std::time::Duration;
 
 use circus_protocol::service::{First, Select, Sequence};
 
+use crate::cluster::names::is_meant;
+
 /// What a targeted node has.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Place {
@@ -102,12 +104,12 @@ fn key(name: &str) -> String {
 
 impl<'a> Chosen<'a> {
     fn of(places: &'a [Place], wanted: &[String]) -> Self {
-        let wanted: HashSet<String> = wanted.iter().map(|name| key(name)).collect();
         let mut seen = HashSet::new();
         let mut names = Vec::new();
         for name in places.iter().flat_map(|place| &place.watchers) {
             let key = key(name);
-            if (wanted.is_empty() || wanted.contains(&key)) && seen.insert(key.clone()) {
+            let meant = wanted.is_empty() || wanted.iter().any(|wanted| is_meant(name, wanted));
+            if meant && seen.insert(key.clone()) {
                 names.push((key, name.clone()));
             }
         }

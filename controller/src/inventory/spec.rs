@@ -2,39 +2,87 @@
 //!
 //! ```text
 //! SPEC    = term { "," term }            blanks and line ends separate as well
-//! term    = [ "-" ] body                 a leading "-" takes nodes away again, wherever it stands
-//! body    = "@" FILE                     one or more terms a line, "#" comments; files do not nest
+//! term    = [ op ] body
+//! op      = "-"                          takes nodes away again, wherever it stands
+//!         | "!" | "&"                    from left to right: without these; only those that are in both
+//! body    = "@" GROUP                    a line `GROUP: SPEC` of the groups file
+//!         | "@" FILE                     one or more terms a line, "#" comments; names nodes only
+//!         | "exec:" COMMAND              what the command prints, read like a FILE
+//!         | "dns:" NAME [":" PORT] [server]   every address of the name is a node
+//!         | "srv:" NAME [server]         every host and port of the SRV records is a node
 //!         | place [ ":" PORT ]           without a port: the default one
 //!         | "tcp://" place ":" PORT
+//!         | "ipc://" PATH                a daemon of this machine
+//! server  = "@" HOST [ ":" PORT ]        asked instead of the system's name servers
 //! place   = IPV4 "-" IPV4                192.168.0.1-192.168.0.32
 //!         | IPV4 "-" NUMBER              192.168.0.1-32, the last octet
 //!         | IPV4 "/" BITS                192.168.0.0/27, without network and broadcast address
-//!         | pattern                      a host name or IPv4 address with any number of "[1-3,7]"
+//!         | IPV6 | "[" IPV6 "]"          ::1, with a port [::1]:5556
+//!         | pattern                      a host name or IPv4 address with any number of "[1-3,7,10-30/5]"
 //! ```
 //!
 //! Only a complete IPv4 address makes a `-` a range; in host names it is an ordinary character, so
 //! `db-1.lab` is one host and `db-[1-4].lab` are four. Zero padding is kept: `node[01-16]`.
 //! Order gives the nodes their identifiers; whoever is named twice counts once, with a note.
 //!
-//! Refuses to know the file system (the caller reads `@FILE`) and whether a name resolves.
+//! `@` with a `/` or quotes is a file; else a group if the groups file has one of that name, else a
+//! file. `exec:` takes the rest of the line unless its command is quoted; it is run only where the user
+//! wrote it: on the command line, in the remembered cluster, in the groups file. What is read from a
+//! file or a command can name nodes, never commands or further files.
+//!
+//! Refuses to know the file system, processes and name servers: [`Sources`] asks them.
 
+mod error;
+mod evaluate;
+mod groups;
 mod hosts;
+mod scan;
+mod set;
 
-use std::collections::{HashMap, HashSet};
-use std::io;
+use core::net::IpAddr;
 
-use circus_protocol::endpoint::{Endpoint, EndpointError};
+use circus_protocol::endpoint::Endpoint;
 
 use super::{Inventory, NodeSpec};
-pub use hosts::PlaceError;
+pub use error::{At, Origin, Reason, SpecError};
+pub(crate) use scan::unquoted;
+pub use scan::{Op, Piece};
+use set::Set;
 
 /// As many nodes as one SPEC may name.
 pub const MAX_NODES: usize = 65_536;
-/// The longest SPEC, and the longest `@FILE`, in bytes.
+/// The longest SPEC, the longest `@FILE` and the longest output of a command, in bytes.
 pub const MAX_TEXT: usize = 4 << 20;
+/// How deep groups may use groups.
+pub const MAX_DEPTH: usize = 32;
 
-/// Reads an `@FILE`.
-pub type ReadFile<'a> = &'a mut dyn FnMut(&str) -> io::Result<String>;
+/// What `configure` calls a node that is reached by a path: it is this machine.
+const LOCAL: &str = "127.0.0.1";
+
+/// The world outside of the SPEC. Every error is a lower-case fragment that says why.
+pub trait Sources {
+    /// The text of an `@FILE`.
+    fn file(&mut self, path: &str) -> Result<String, String>;
+    /// The groups file; `None`: there is none.
+    fn groups(&mut self) -> Result<Option<GroupsFile>, String>;
+    /// What a command prints.
+    fn exec(&mut self, command: &str) -> Result<String, String>;
+    /// The addresses of a name.
+    fn addresses(&mut self, name: &str, server: Option<&str>) -> Result<Vec<IpAddr>, String>;
+    /// The hosts and ports of a name's SRV records, best first.
+    fn services(&mut self, name: &str, server: Option<&str>) -> Result<Vec<(String, u16)>, String>;
+}
+
+/// The groups file as it was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupsFile {
+    /// Where it is.
+    pub path: String,
+    /// Its text.
+    pub text: String,
+    /// Nobody but the user and root can write it.
+    pub trusted: bool,
+}
 
 /// An inventory, and what is worth telling about how it came to be.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -45,73 +93,29 @@ pub struct Parsed {
     pub notes: Vec<String>,
 }
 
-/// Why a text is no SPEC.
-#[derive(Debug, thiserror::Error)]
-pub enum SpecError {
-    /// Nothing in it, or everything taken away again.
-    #[error(
-        "the cluster SPEC {spec:?} names no node; write for example 192.168.0.1-192.168.0.32 or node[01-16].lab"
-    )]
-    Empty {
-        /// What was given.
-        spec: String,
+/// Where one node is.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Place {
+    /// A host.
+    Tcp {
+        /// Its name or address.
+        host: String,
+        /// Its port; `None`: the default one.
+        port: Option<u16>,
     },
-    /// One part is wrong.
-    #[error("{place}{part:?}: {reason}")]
-    Part {
-        /// `FILE:LINE: ` or nothing.
-        place: String,
-        /// The term.
-        part: String,
-        /// What is wrong with it, and the remedy.
-        reason: PlaceError,
-    },
-    /// An `@FILE` cannot be read.
-    #[error("cannot read the node list {path:?}: {source}")]
-    File {
-        /// Its path.
-        path: String,
-        /// Why.
-        source: io::Error,
-    },
-    /// Too large to be meant.
-    #[error("{what} is longer than {MAX_TEXT} bytes; name the nodes by ranges such as node[01-99]")]
-    TooLong {
-        /// The SPEC or a file.
-        what: String,
-    },
-    /// A bracket that is not closed, seen before terms can be told apart.
-    #[error("{place}{part:?}: the bracket is not closed; write for example node[01-16]")]
-    Bracket {
-        /// `FILE:LINE: ` or nothing.
-        place: String,
-        /// From the bracket on.
-        part: String,
-    },
-    /// More than [`MAX_NODES`].
-    #[error("{part:?} brings the cluster over {MAX_NODES} nodes; name fewer")]
-    TooMany {
-        /// The term that went over.
-        part: String,
-    },
-    /// An exclusion without effect is more likely a typing error than a wish.
-    #[error("{part:?} takes away nothing: none of these nodes is named in the rest of the SPEC")]
-    ExcludesNothing {
-        /// The term.
-        part: String,
-    },
-    /// A host that is no endpoint.
-    #[error(transparent)]
-    Endpoint(#[from] EndpointError),
+    /// A socket of this machine.
+    Ipc(String),
 }
 
-/// One address that a term names.
+/// One node that a term names.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Place {
-    /// Host name or IPv4 address.
-    pub host: String,
-    /// Its port; `None`: the default one.
-    pub port: Option<u16>,
+pub struct Member {
+    /// Where it is.
+    pub place: Place,
+    /// From a range, a network or a bracket: not every one of those need exist.
+    pub range: bool,
+    /// Nobody named it singly: a selection means those that the cluster has.
+    pub loose: bool,
 }
 
 /// One term, expanded.
@@ -119,188 +123,110 @@ pub struct Place {
 pub struct Term {
     /// As written.
     pub text: String,
-    /// Takes away.
-    pub exclude: bool,
-    /// A range, a network or a bracket: not every member need exist.
-    pub range: bool,
-    /// Stands in an `@FILE`: an exclusion from there need not have an effect.
-    pub from_file: bool,
+    /// What it does.
+    pub op: Op,
     /// What it names.
-    pub places: Vec<Place>,
+    pub members: Vec<Member>,
+    at: At,
+}
+
+impl Member {
+    /// Named by itself.
+    pub(crate) fn single(place: Place) -> Self {
+        Self { place, range: false, loose: false }
+    }
+}
+
+impl Place {
+    /// What it is called: by its host; by host and port where the port is not the default.
+    #[must_use]
+    pub fn name(&self, default_port: u16) -> String {
+        match self {
+            Self::Ipc(path) => format!("ipc://{path}"),
+            Self::Tcp { host, port } => match port.filter(|port| *port != default_port) {
+                None => host.clone(),
+                Some(port) if host.contains(':') => format!("[{host}]:{port}"),
+                Some(port) => format!("{host}:{port}"),
+            },
+        }
+    }
+
+    fn node(&self, default_port: u16, from_range: bool) -> Result<NodeSpec, String> {
+        let (address, endpoint) = match self {
+            Self::Ipc(path) => (LOCAL.to_owned(), format!("ipc://{path}")),
+            Self::Tcp { host, port } => {
+                let port = port.unwrap_or(default_port);
+                let host_part = if host.contains(':') { format!("[{host}]") } else { host.clone() };
+                (host.clone(), format!("tcp://{host_part}:{port}"))
+            }
+        };
+        let endpoint: Endpoint = endpoint.parse().map_err(|error| format!("{error}"))?;
+        Ok(NodeSpec { name: self.name(default_port), address, endpoint, from_range })
+    }
 }
 
 /// Understands a SPEC; nodes without a port get `default_port`.
 ///
 /// # Errors
-/// [`SpecError`], naming the part and the remedy.
-pub fn parse(text: &str, default_port: u16, read: ReadFile<'_>) -> Result<Parsed, SpecError> {
-    let terms = terms(text, read)?;
-    let mut kept = Builder { default_port, nodes: Vec::new(), seen: HashSet::new(), notes: Vec::new() };
-    for term in terms.iter().filter(|term| !term.exclude) {
-        kept.add(term)?;
+/// [`SpecError`], with the place and the remedy.
+pub fn parse(text: &str, default_port: u16, sources: &mut dyn Sources) -> Result<Parsed, SpecError> {
+    let terms = terms(text, default_port, sources)?;
+    let mut set = Set::new(default_port);
+    let mut notes = Vec::new();
+    set.apply(&terms, true, &mut |term, again| {
+        let names: Vec<String> = again.iter().map(|member| member.place.name(default_port)).collect();
+        let names = super::fold::fold(&names);
+        notes.push(format!("{:?} names {names} again; each node counts once", term.text));
+    })?;
+    if set.is_empty() {
+        return Err(SpecError::whole(Reason::Empty { spec: text.trim().to_owned() }));
     }
-    for term in terms.iter().filter(|term| term.exclude) {
-        kept.remove(term)?;
-    }
-    if kept.nodes.is_empty() {
-        return Err(SpecError::Empty { spec: text.trim().to_owned() });
-    }
-    let inventory = Inventory { nodes: kept.nodes, spec: tidy(text) };
-    Ok(Parsed { inventory, notes: kept.notes })
+    let node = |member: &Member| member.place.node(default_port, member.range);
+    let nodes: Result<Vec<NodeSpec>, String> = set.members().iter().map(node).collect();
+    let bad = |reason| SpecError::whole(Reason::Source { what: "a node".to_owned(), reason });
+    Ok(Parsed { inventory: Inventory { nodes: nodes.map_err(bad)?, spec: tidy(text) }, notes })
 }
 
-/// The terms of a SPEC in order, files read and every term expanded.
+/// The terms of a SPEC in order, everything read and every term expanded.
 ///
 /// # Errors
 /// [`SpecError`]; the limit on nodes holds for each term here.
-pub fn terms(text: &str, read: ReadFile<'_>) -> Result<Vec<Term>, SpecError> {
+pub fn terms(text: &str, default_port: u16, sources: &mut dyn Sources) -> Result<Vec<Term>, SpecError> {
     if text.len() > MAX_TEXT {
-        return Err(SpecError::TooLong { what: "the cluster SPEC".to_owned() });
+        return Err(SpecError::whole(Reason::TooLong { what: "the cluster SPEC".to_owned() }));
     }
-    let mut out = Vec::new();
-    for part in split(text, "")? {
-        let exclude = part.starts_with('-');
-        let body = part.strip_prefix('-').unwrap_or(&part);
-        match body.strip_prefix('@') {
-            Some(path) => from_file(&part, path, exclude, read, &mut out)?,
-            None => out.push(term(&part, exclude, "")?),
-        }
-    }
-    Ok(out)
+    evaluate::Evaluation::new(default_port, sources).of_spec(text)
 }
 
-fn from_file(
-    part: &str,
-    path: &str,
-    exclude: bool,
-    read: ReadFile<'_>,
-    out: &mut Vec<Term>,
-) -> Result<(), SpecError> {
-    let part_error = |reason| SpecError::Part { place: String::new(), part: part.to_owned(), reason };
-    if path.is_empty() {
-        return Err(part_error(PlaceError::NoFile));
-    }
-    let text = read(path).map_err(|source| SpecError::File { path: path.to_owned(), source })?;
-    if text.len() > MAX_TEXT {
-        return Err(SpecError::TooLong { what: path.to_owned() });
-    }
-    let before = out.len();
-    for (number, line) in text.lines().enumerate() {
-        let line = line.split('#').next().unwrap_or_default();
-        let place = format!("{path}:{}: ", number + 1);
-        for part in split(line, &place)? {
-            let nested =
-                SpecError::Part { place: place.clone(), part: part.clone(), reason: PlaceError::Nested };
-            if part.trim_start_matches('-').starts_with('@') {
-                return Err(nested);
-            }
-            out.push(term(&part, exclude || part.starts_with('-'), &place)?);
-        }
-    }
-    if out.len() == before {
-        return Err(part_error(PlaceError::EmptyFile));
-    }
-    Ok(())
+/// The terms of a SPEC as they are written, nothing read and nothing expanded.
+///
+/// # Errors
+/// A bracket or quote that is not closed, an operator without nodes.
+pub fn pieces(text: &str) -> Result<Vec<Piece<'_>>, SpecError> {
+    let fault = |(reason, part): hosts::Fault<'_>| SpecError { reason, at: Some(At::of(text, part, None)) };
+    scan::scan(text, false).map_err(fault)
 }
 
-fn term(part: &str, exclude: bool, place: &str) -> Result<Term, SpecError> {
-    let body = part.strip_prefix('-').unwrap_or(part);
-    let error = |reason| match reason {
-        PlaceError::TooMany => SpecError::TooMany { part: part.to_owned() },
-        reason => SpecError::Part { place: place.to_owned(), part: part.to_owned(), reason },
-    };
-    let (range, places) = hosts::expand(body).map_err(error)?;
-    Ok(Term { text: part.to_owned(), exclude, range, from_file: !place.is_empty(), places })
-}
-
-/// Splits at commas and blanks outside of brackets.
-fn split(text: &str, place: &str) -> Result<Vec<String>, SpecError> {
-    let mut parts = vec![String::new()];
-    let mut open: Option<usize> = None;
-    for (at, letter) in text.char_indices() {
-        match letter {
-            '[' if open.is_none() => open = Some(at),
-            ']' => open = None,
-            _ => {}
-        }
-        if open.is_none() && (letter == ',' || letter.is_whitespace()) {
-            parts.push(String::new());
-        } else if let Some(last) = parts.last_mut() {
-            last.push(letter);
-        }
-    }
-    if let Some(at) = open {
-        let part: String = text.get(at..).unwrap_or_default().chars().take(40).collect();
-        return Err(SpecError::Bracket { place: place.to_owned(), part });
-    }
-    parts.retain(|part| !part.is_empty());
-    Ok(parts)
+/// The names of all groups, in the file's order.
+///
+/// # Errors
+/// The groups file is wrong or cannot be read.
+pub fn group_names(sources: &mut dyn Sources) -> Result<Vec<String>, SpecError> {
+    let file = sources.groups().map_err(|reason| SpecError::whole(Reason::Groups(reason)))?;
+    let groups = file.map(groups::Groups::parse).transpose()?;
+    Ok(groups.map(|groups| groups.names().to_vec()).unwrap_or_default())
 }
 
 /// The SPEC on one line, as it is printed and remembered.
 fn tidy(text: &str) -> String {
+    // Blanks inside of quotes and behind `exec:` count.
+    if text.contains(['"', '\'']) || text.contains("exec:") {
+        return text.trim().to_owned();
+    }
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// Collects nodes and keeps them unique.
-struct Builder {
-    default_port: u16,
-    nodes: Vec<NodeSpec>,
-    seen: HashSet<(String, u16)>,
-    notes: Vec<String>,
-}
-
-impl Builder {
-    fn add(&mut self, term: &Term) -> Result<(), SpecError> {
-        let mut again = Vec::new();
-        for place in &term.places {
-            let (name, port) = self.name(place);
-            if !self.seen.insert((place.host.to_ascii_lowercase(), port)) {
-                again.push(name);
-                continue;
-            }
-            if self.nodes.len() >= MAX_NODES {
-                return Err(SpecError::TooMany { part: term.text.clone() });
-            }
-            let endpoint: Endpoint = format!("tcp://{}:{port}", place.host).parse()?;
-            self.nodes.push(NodeSpec { name, address: place.host.clone(), endpoint, from_range: term.range });
-        }
-        if !again.is_empty() {
-            let names = super::fold::fold(&again);
-            self.notes.push(format!("{:?} names {names} again; each node counts once", term.text));
-        }
-        Ok(())
-    }
-
-    fn remove(&mut self, term: &Term) -> Result<(), SpecError> {
-        // Without a port an exclusion means the host on every port: "-node3" is meant that way.
-        let mut gone: HashMap<String, Option<u16>> = HashMap::new();
-        for place in &term.places {
-            gone.insert(place.host.to_ascii_lowercase(), place.port);
-        }
-        let before = self.nodes.len();
-        let default_port = self.default_port;
-        self.nodes.retain(|node| {
-            let port = node.name.strip_prefix(&node.address).and_then(|rest| rest.strip_prefix(':'));
-            let port = port.and_then(|port| port.parse().ok()).unwrap_or(default_port);
-            !gone
-                .get(&node.address.to_ascii_lowercase())
-                .is_some_and(|wanted| wanted.is_none_or(|p| p == port))
-        });
-        if self.nodes.len() == before && !term.from_file {
-            return Err(SpecError::ExcludesNothing { part: term.text.clone() });
-        }
-        Ok(())
-    }
-
-    /// A node is called by its host; by host and port where the port is not the default.
-    fn name(&self, place: &Place) -> (String, u16) {
-        let port = place.port.unwrap_or(self.default_port);
-        let name =
-            if port == self.default_port { place.host.clone() } else { format!("{}:{port}", place.host) };
-        (name, port)
-    }
-}
-
+#[cfg(test)]
+pub(crate) mod fake;
 #[cfg(test)]
 mod tests;

@@ -94,6 +94,14 @@ pub fn document(operation: &Operation, cluster: &str, outcome: &Outcome, exit: u
     Value::Object(map)
 }
 
+/// A command that ended before there was a result: `{"schema": 1, "exit": 2, "error": ..., "place": ...}`.
+/// `place` says which part of a SPEC is wrong: `text`, `column` and `length` in characters, counted from
+/// 1, and `file` and `line` where it was read from a file.
+#[must_use]
+pub fn stopped(error: &str, place: Option<&Value>, exit: u8) -> Value {
+    json!({"schema": SCHEMA, "exit": exit, "error": error, "place": place})
+}
+
 fn seconds(time: std::time::Duration) -> Value {
     json!((time.as_secs_f64() * 1000.0).round() / 1000.0)
 }
