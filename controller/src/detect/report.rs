@@ -228,19 +228,22 @@ mod tests {
         Report { detected, changes, gone, asked: 30, elapsed: Duration::from_millis(2_040) }
     }
 
-    static CHANGES: [Change; 5] = [
-        Change::New,
-        Change::Same,
-        Change::Restarted,
-        Change::Became { was: "circusd-rs 0.0.9".to_owned() },
-        Change::Same,
-    ];
+    fn changes() -> [Change; 5] {
+        [
+            Change::New,
+            Change::Same,
+            Change::Restarted,
+            Change::Became { was: "circusd-rs 0.0.9".to_owned() },
+            Change::Same,
+        ]
+    }
 
     #[test]
     fn is_a_table_and_a_document() {
         let detected = detected();
         let gone = [Gone { name: "10.0.0.30".to_owned(), was: "circusd".to_owned() }];
-        let report = report(&detected, &CHANGES, &gone);
+        let changes = changes();
+        let report = report(&detected, &changes, &gone);
         insta::assert_snapshot!("text", text(&report));
         insta::assert_snapshot!("document", format!("{:#}", document(&report, 0)));
         assert_eq!(detected.spec(), "10.0.0.1,10.0.0.3,10.0.0.4,10.0.0.9");
