@@ -134,8 +134,7 @@ pub fn absolute(
             continue;
         }
         let at = At::of(text, piece.body, None);
-        let failed =
-            |why| SpecError { reason: Reason::File { path: bare.to_owned(), why }, at: Some(at.clone()) };
+        let failed = |why| SpecError::new(Reason::File { path: bare.to_owned(), why }, at.clone());
         let full = path(bare).map_err(failed)?;
         let odd = |letter: char| matches!(letter, ',' | '!' | '&' | '[') || letter.is_whitespace();
         out.push_str(text.get(done..at.span.start).unwrap_or_default());

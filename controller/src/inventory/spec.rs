@@ -203,7 +203,7 @@ pub fn terms(text: &str, default_port: u16, sources: &mut dyn Sources) -> Result
 /// # Errors
 /// A bracket or quote that is not closed, an operator without nodes.
 pub fn pieces(text: &str) -> Result<Vec<Piece<'_>>, SpecError> {
-    let fault = |(reason, part): hosts::Fault<'_>| SpecError { reason, at: Some(At::of(text, part, None)) };
+    let fault = |(reason, part): hosts::Fault<'_>| SpecError::new(reason, At::of(text, part, None));
     scan::scan(text, false).map_err(fault)
 }
 

@@ -20,7 +20,7 @@ pub struct SpecError {
     /// What is wrong, with the remedy.
     pub reason: Reason,
     /// The part that is wrong; `None`: the text as a whole.
-    pub at: Option<At>,
+    pub at: Option<Box<At>>,
 }
 
 /// A part of a line.
@@ -251,6 +251,11 @@ impl fmt::Display for Origin {
 }
 
 impl SpecError {
+    /// About a part.
+    pub(crate) fn new(reason: Reason, at: At) -> Self {
+        Self { reason, at: Some(Box::new(at)) }
+    }
+
     /// About the text as a whole.
     pub(super) fn whole(reason: Reason) -> Self {
         Self { reason, at: None }
@@ -264,10 +269,10 @@ impl SpecError {
             Some(at) if at.origin.is_none() => {
                 let start = outer.span.start;
                 let span = start + at.span.start..start + at.span.end;
-                Some(if text.get(span.clone()).is_some() { At { span, ..outer } } else { outer })
+                Some(Box::new(if text.get(span.clone()).is_some() { At { span, ..outer } } else { outer }))
             }
             Some(at) => Some(at),
-            None => Some(outer),
+            None => Some(Box::new(outer)),
         };
         self
     }

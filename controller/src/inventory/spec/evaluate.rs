@@ -54,7 +54,7 @@ impl<'s> Evaluation<'s> {
     /// The terms of `spec`, which is a part of `line`.
     fn line(&mut self, line: &str, spec: &str, from: &From) -> Result<Vec<Term>, SpecError> {
         let at = |part: &str| At::of(line, part, from.origin());
-        let fault = |(reason, part): Fault<'_>| SpecError { reason, at: Some(at(part)) };
+        let fault = |(reason, part): Fault<'_>| SpecError::new(reason, at(part));
         let pieces = scan::scan(spec, *from != From::User).map_err(fault)?;
         let mut terms = Vec::new();
         for piece in pieces {
@@ -78,7 +78,7 @@ impl<'s> Evaluation<'s> {
         from: &From,
     ) -> Result<Option<Vec<Member>>, SpecError> {
         let body = piece.body;
-        let fault = |reason| SpecError { reason, at: Some(At::of(line, body, from.origin())) };
+        let fault = |reason| SpecError::new(reason, At::of(line, body, from.origin()));
         let is_list = matches!(from, From::List(_));
         let command = scan::exec(body);
         if is_list && (body.starts_with('@') || command.is_some()) {
@@ -99,7 +99,7 @@ impl<'s> Evaluation<'s> {
             self.list_or_group(path, &fault)?
         } else {
             self.ask_name_server(body)
-                .map_err(|(reason, part)| SpecError { reason, at: Some(At::of(line, part, from.origin())) })?
+                .map_err(|(reason, part)| SpecError::new(reason, At::of(line, part, from.origin())))?
         };
         self.known.insert(body.to_owned(), members.clone());
         Ok(Some(members))

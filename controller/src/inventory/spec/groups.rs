@@ -51,7 +51,7 @@ impl Groups {
         let path = self.path.clone();
         let fault = |reason, part: &str| {
             let origin = Origin { path: path.clone(), line: number };
-            SpecError { reason, at: Some(At::of(line, part, Some(origin))) }
+            SpecError::new(reason, At::of(line, part, Some(origin)))
         };
         if line.starts_with([' ', '\t']) {
             let group = self.names.last().and_then(|name| self.groups.get_mut(name));

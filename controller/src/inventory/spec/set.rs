@@ -111,7 +111,7 @@ impl Set {
 impl Term {
     /// An error that points at this term.
     pub(super) fn error(&self, reason: Reason) -> SpecError {
-        SpecError { reason, at: Some(self.at.clone()) }
+        SpecError::new(reason, self.at.clone())
     }
 }
 
