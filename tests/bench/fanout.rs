@@ -21,6 +21,7 @@ use circus_tests::wait::until;
 use controller::fleet::Fleet;
 use controller::inventory::{Inventory, spec};
 use controller::outcome::{NodeState, Operation, RunOptions};
+use controller::sources::System;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -234,8 +235,7 @@ fn ask(count: usize) -> io::Result<()> {
 
 fn inventory(count: usize) -> io::Result<Inventory> {
     let text: Vec<String> = (0..count).map(|at| address(88, at)).collect();
-    let read = &mut |path: &str| fs::read_to_string(path);
-    Ok(spec::parse(&text.join(","), 5555, read).map_err(io::Error::other)?.inventory)
+    Ok(spec::parse(&text.join(","), 5555, &mut System::default()).map_err(io::Error::other)?.inventory)
 }
 
 // ---- real daemons ----
