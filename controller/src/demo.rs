@@ -85,7 +85,7 @@ async fn play(
 async fn start(demo: &mut Demo, global: &Global, args: &DemoArgs) -> Result<Session, Stop> {
     let failed = |error: &dyn std::fmt::Display| Stop::new(Exit::Failed, format!("demo: {error}"));
     let ours = Program::circusd_rs().map_err(|error| failed(&error))?;
-    let stock = args.stock.as_deref().map(Program::stock).transpose().map_err(|error| failed(&error))?;
+    let stock = args.with_stock.as_deref().map(Program::stock).transpose().map_err(|error| failed(&error))?;
     let (addresses, ports) = place::find(args.nodes, global.port).map_err(|error| failed(&error))?;
     let stand_in = std::env::current_exe().map_err(|error| failed(&error))?;
     demo.guard = Some(Guard::start(&stand_in, &demo.dir, demo.keep).map_err(|error| failed(&error))?);

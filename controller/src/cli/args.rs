@@ -231,7 +231,7 @@ pub struct DemoArgs {
     pub nodes: u8,
     /// One node runs this stock circusd
     #[arg(long, value_name = "CIRCUSD")]
-    pub stock: Option<PathBuf>,
+    pub with_stock: Option<PathBuf>,
     /// Work in this directory and leave it there
     #[arg(long, value_name = "DIR")]
     pub keep_dir: Option<PathBuf>,

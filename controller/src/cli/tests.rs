@@ -9,6 +9,32 @@ fn definition_is_sound() {
     Cli::command().debug_assert();
 }
 
+/// A value that two arguments of one name mean differently is found only when it is read.
+#[test]
+fn every_verb_reads_the_options_of_all() {
+    let parse = |words: &[&str]| Cli::try_parse_from(["circusman"].iter().chain(words));
+    assert!(parse(&["demo"]).is_ok_and(|cli| !cli.global.choice.stock));
+    assert!(parse(&["demo", "--with-stock", "x"]).is_ok());
+    for verb in Cli::command().get_subcommands() {
+        let cli = match verb.get_name() {
+            "ctl" => continue,
+            "why" | "logs" | "call" | "stand-in" | "demo-guard" => parse(&["--stock", verb.get_name(), "x"]),
+            name => parse(&["--stock", name]),
+        };
+        // What else a verb needs does not matter here; it must not panic.
+        let read = cli.map(|cli| cli.global.choice.stock);
+        assert_ne!(read.ok(), Some(false), "{}", verb.get_name());
+    }
+    let cli = parse(&["cluster", "add", "a", "--quiet"]).expect("parses");
+    assert!(cli.global.quiet);
+    assert!(parse(&["cluster", "detect", "--use"]).is_ok());
+    assert!(parse(&["cluster", "detect", "a", "--no-multicast", "--interface", "127.0.0.1"]).is_err());
+    let Ok(Cli { verb: Some(Verb::Cluster(args)), .. }) = parse(&["cluster", "add:5555"]) else {
+        panic!("a host")
+    };
+    assert_eq!(args.first.as_deref(), Some("add:5555"));
+}
+
 #[test]
 fn durations() {
     let read = |text| duration(text).map(|time| time.as_millis());

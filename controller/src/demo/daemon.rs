@@ -34,8 +34,8 @@ pub(super) enum DaemonError {
         /// Where we looked first.
         beside: PathBuf,
     },
-    /// `--stock` names nothing that can be run.
-    #[error("--stock {path}: not a file; name the circusd of a stock installation, such as venv/bin/circusd", path = path.display())]
+    /// `--with-stock` names nothing that can be run.
+    #[error("--with-stock {path}: not a file; name the circusd of a stock installation, such as venv/bin/circusd", path = path.display())]
     NoStock {
         /// As given.
         path: PathBuf,
@@ -80,7 +80,7 @@ impl Program {
         found.map(Self).ok_or(DaemonError::NotFound { beside })
     }
 
-    /// As `--stock` says.
+    /// As `--with-stock` says.
     pub(super) fn stock(path: &Path) -> Result<Self, DaemonError> {
         let found = std::path::absolute(path).ok().filter(|path| path.is_file());
         found.map(Self).ok_or_else(|| DaemonError::NoStock { path: path.to_owned() })
