@@ -24,6 +24,7 @@ mod detect;
 mod history;
 mod journal;
 mod lifecycle;
+pub(crate) mod listen;
 mod logs;
 mod ordered;
 mod planned;
@@ -46,6 +47,7 @@ pub use choose::Choice;
 pub use cluster::{ClusterArgs, Deed};
 pub use detect::DetectArgs;
 pub use history::{HistoryArgs, ResumeArgs};
+pub use listen::ListenArgs;
 pub use preflight::PreflightArgs;
 pub use rolling::{ChangeArgs, RollingArgs, Sizes, WaitFor};
 
@@ -185,8 +187,12 @@ pub enum Verb {
     /// A native circusctl for one daemon: `ctl --help`; `ctl top` shows live figures
     #[command(disable_help_flag = true)]
     Ctl(CtlArgs),
+    /// What changes anywhere in the cluster, a line each, until Ctrl-C
+    Listen(ListenArgs),
     /// A real cluster on loopback to play with
     Demo(DemoArgs),
+    /// A simulated cluster of up to 10,000 nodes that speak the real protocol on loopback
+    Simulate(crate::simulate::SimulateArgs),
     /// Ends a demo whose circusman was killed; the demo runs it
     #[command(hide = true)]
     DemoGuard(crate::demo::guard::GuardArgs),

@@ -10,21 +10,31 @@
 //! 2. `Received` comes only between `Opened` and `Lost`, in the order in which the node sent.
 //! 3. `next_deadline` names the moment at which a `Tick` is wanted; late is fine, early is harmless.
 //!
-//! In return each targeted node gets exactly one `Ended`, at the latest [`run::CLEANUP_TIME`] after
-//! its deadline, whatever the nodes do.
+//! 4. Each `Listen` may be answered by any number of `Listening` and `Deaf` in turn; `Heard` comes only
+//!    between the two. After an `Unlisten` nothing more comes from there.
+//!
+//! In return each targeted node gets exactly one row, at the latest [`run::CLEANUP_TIME`] after its
+//! deadline, whatever the nodes do; and each operation that is not abandoned exactly one `Finished`.
+//!
+//! Operations run at the same time on the same connections, and so does [`follow`]ing, once it is wanted.
 
 pub mod answer;
 pub mod configure;
+pub mod contract;
+pub mod ears;
+pub mod follow;
 pub mod journal;
 pub mod lifecycle;
 pub mod names;
 pub mod native;
 pub mod node;
 pub mod oneshot;
+pub mod operations;
 pub mod plan;
 pub mod preflight;
 pub mod preview;
 pub mod procedure;
+pub mod pulse;
 pub mod query;
 pub mod ready;
 pub mod reset;
@@ -33,110 +43,28 @@ pub mod run;
 pub mod sequence;
 pub mod survey;
 pub mod view;
+pub mod watch;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use circus_protocol::endpoint::Endpoint;
+
+pub use crate::cluster::contract::{Effect, Ids, Input};
+
+use crate::cluster::follow::{Follow, Manner};
 use crate::cluster::node::{Connection, Node, NodeId};
+use crate::cluster::operations::{Board, Class, Dirty, LATE, OperationId, Shared};
 use crate::cluster::plan::Plan;
 use crate::cluster::run::{Run, Turn};
+use crate::cluster::view::ClusterView;
 use crate::inventory::{Inventory, NodeSpec};
-use crate::outcome::{NodeOutcome, Progress};
+use crate::outcome::{NodeOutcome, NodeState, Progress};
 
 /// How many connections are being made at the same time. Nodes that are switched off hold one of
 /// these until their deadline, so it is large; a descriptor limit of 1024 must still hold it.
 const CONNECTING_MAX: usize = 400;
-
-/// Everything that can happen.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Input {
-    /// Somebody accepts a connection there; whether it is a circusd is not known yet.
-    Reached {
-        /// To which node.
-        node: NodeId,
-    },
-    /// A connection was made.
-    Opened {
-        /// To which node.
-        node: NodeId,
-    },
-    /// A connection could not be made, or is gone.
-    Lost {
-        /// To which node.
-        node: NodeId,
-        /// Why, as a lower-case fragment: `connection refused`.
-        reason: String,
-    },
-    /// A node sent a frame.
-    Received {
-        /// Which node.
-        node: NodeId,
-        /// The frame.
-        payload: Vec<u8>,
-    },
-    /// A deadline may have passed.
-    Tick,
-}
-
-/// Everything that can be asked for. Performed in order; matched without wildcard.
-#[derive(Debug, Clone, PartialEq)]
-#[must_use]
-pub enum Effect {
-    /// Connect.
-    Open {
-        /// To which node.
-        node: NodeId,
-    },
-    /// Send one frame.
-    Send {
-        /// To which node.
-        node: NodeId,
-        /// The frame.
-        payload: Vec<u8>,
-    },
-    /// Drop the connection.
-    Close {
-        /// To which node.
-        node: NodeId,
-    },
-    /// Tell whoever watches.
-    Report(Progress),
-    /// A node has its outcome.
-    Ended {
-        /// Which node.
-        node: NodeId,
-        /// What became of it.
-        outcome: Box<NodeOutcome>,
-    },
-}
-
-/// Makes request ids and names that no other console uses.
-#[derive(Debug)]
-pub struct Ids {
-    session: String,
-    next: u64,
-}
-
-impl Ids {
-    /// `session` must be different for each console that was ever started: some random digits.
-    #[must_use]
-    pub fn new(session: String) -> Self {
-        Self { session, next: 0 }
-    }
-
-    /// What tells our one-shots from those of others.
-    #[must_use]
-    pub fn session(&self) -> &str {
-        &self.session
-    }
-
-    /// For the next request.
-    pub fn request(&mut self) -> String {
-        self.next += 1;
-        format!("{}-{}", self.session, self.next)
-    }
-}
 
 /// All nodes.
 #[derive(Debug)]
@@ -145,10 +73,15 @@ pub struct Cluster {
     by_id: HashMap<NodeId, usize>,
     next_node: u64,
     ids: Ids,
-    parallel: usize,
-    /// Rows of the operation under way or just ended, by position.
-    rows: Vec<Option<NodeOutcome>>,
-    targets: Vec<usize>,
+    boards: BTreeMap<OperationId, Board>,
+    next_operation: u64,
+    /// Nodes whose connection is being made.
+    connecting: usize,
+    /// When each node wants to be ticked.
+    timers: BTreeSet<(Duration, NodeId)>,
+    following: bool,
+    shared: Shared,
+    views: u64,
 }
 
 impl Cluster {
@@ -160,12 +93,16 @@ impl Cluster {
             by_id: HashMap::new(),
             next_node: 0,
             ids: Ids::new(session),
-            parallel: 1,
-            rows: Vec::new(),
-            targets: Vec::new(),
+            boards: BTreeMap::new(),
+            next_operation: 0,
+            connecting: 0,
+            timers: BTreeSet::new(),
+            following: false,
+            shared: Shared::default(),
+            views: 0,
         };
         // Without nodes there is no connection to drop.
-        let _: Vec<Effect> = cluster.replace(inventory);
+        let _: Vec<Effect> = cluster.replace(Duration::ZERO, inventory);
         cluster
     }
 
@@ -175,128 +112,255 @@ impl Cluster {
         self.by_id.get(&id).and_then(|at| self.nodes.get(*at)).map(|node| &node.spec)
     }
 
-    /// Other nodes from now on; what is known about those in both is kept.
-    pub fn replace(&mut self, inventory: &Inventory) -> Vec<Effect> {
-        let mut old = std::mem::take(&mut self.nodes);
+    /// Other nodes from now on; what is known about those in both is kept, and so is what is under way
+    /// there. What is under way on the others is cancelled.
+    pub fn replace(&mut self, now: Duration, inventory: &Inventory) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        let old = std::mem::take(&mut self.nodes).into_iter();
+        let mut old: HashMap<(String, Endpoint), Node> =
+            old.map(|node| ((node.spec.name.clone(), node.spec.endpoint.clone()), node)).collect();
         for spec in &inventory.nodes {
-            let known = old.iter().position(|n| n.spec.name == spec.name && n.spec.endpoint == spec.endpoint);
-            let mut node = match known {
-                Some(at) => old.swap_remove(at),
-                None => {
-                    self.next_node += 1;
-                    Node::new(NodeId(self.next_node), spec.clone())
-                }
-            };
+            let mut node = old.remove(&(spec.name.clone(), spec.endpoint.clone())).unwrap_or_else(|| {
+                self.next_node += 1;
+                Node::new(NodeId(self.next_node), spec.clone())
+            });
+            if self.following {
+                begin_to_follow(&mut node, &self.shared.manner, now);
+            }
             node.spec = spec.clone();
             self.nodes.push(node);
         }
         self.by_id = self.nodes.iter().enumerate().map(|(at, node)| (node.id, at)).collect();
-        let gone = old.into_iter().filter(|n| n.connection != Connection::Closed);
-        gone.map(|n| Effect::Close { node: n.id }).collect()
+        for node in old.into_values() {
+            self.forget(now, node, &mut effects);
+        }
+        for at in 0..self.nodes.len() {
+            self.settle(at, &mut effects);
+        }
+        self.shared.touch(true);
+        self.admit(now, &mut effects);
+        effects
     }
 
-    /// Begins an operation on the targeted nodes (all when `None`); what was under way is abandoned.
+    /// A node is no longer part of the cluster.
+    fn forget(&mut self, now: Duration, mut node: Node, effects: &mut Vec<Effect>) {
+        let mut turn = Turn { now, ids: &mut self.ids, shared: &mut self.shared, out: effects };
+        node.unfollow(&mut turn);
+        if node.connection != Connection::Closed {
+            effects.push(Effect::Close { node: node.id });
+        }
+        self.connecting -= usize::from(node.counted);
+        if let Some(armed) = node.armed {
+            self.timers.remove(&(armed, node.id));
+        }
+        for run in std::mem::take(&mut node.runs) {
+            let row = NodeOutcome {
+                node: node.spec.name.clone(),
+                state: NodeState::Cancelled,
+                reason: "no longer part of the cluster".to_owned(),
+                daemon: node.daemon().map(node::Daemon::describe),
+                data: serde_json::Value::Null,
+                elapsed: Duration::ZERO,
+            };
+            self.file(node.id, run.operation, run.counted, row, effects);
+        }
+    }
+
+    /// Begins an operation on the targeted nodes (all when `None`), beside those under way.
     pub fn begin(
         &mut self,
         now: Duration,
         plan: Plan,
         parallel: usize,
         targets: Option<&[String]>,
-    ) -> Vec<Effect> {
-        let mut effects = self.abandon();
+    ) -> (OperationId, Vec<Effect>) {
+        self.next_operation += 1;
+        let operation = OperationId(self.next_operation);
         let plan = Arc::new(plan);
-        self.parallel = parallel.max(1);
-        self.rows = self.nodes.iter().map(|_| None).collect();
-        let meant = |node: &Node| targets.is_none_or(|names| names.contains(&node.spec.name));
-        self.targets = self.nodes.iter().enumerate().filter(|(_, n)| meant(n)).map(|(at, _)| at).collect();
-        effects.push(Effect::Report(Progress::Started { total: self.targets.len() }));
-        for at in &self.targets {
-            if let Some(node) = self.nodes.get_mut(*at) {
-                node.run = Some(Run::new(Arc::clone(&plan), *at, now));
+        let wanted: Option<std::collections::HashSet<&String>> = targets.map(|names| names.iter().collect());
+        let meant = |node: &Node| wanted.as_ref().is_none_or(|names| names.contains(&node.spec.name));
+        let places: Vec<usize> =
+            self.nodes.iter().enumerate().filter(|(_, node)| meant(node)).map(|(at, _)| at).collect();
+        let targets = places.iter().filter_map(|at| self.nodes.get(*at)).map(|node| node.id).collect();
+        let board = Board::new(parallel, targets);
+        let mut effects = vec![Effect::Report(operation, Progress::Started { total: places.len() })];
+        let empty = board.is_finished();
+        self.boards.insert(operation, board);
+        if empty {
+            self.finish(operation, &mut effects);
+        }
+        for at in places {
+            if let Some(node) = self.nodes.get_mut(at) {
+                node.runs.push(Run::new(operation, Arc::clone(&plan), at, now));
             }
+            self.settle(at, &mut effects);
         }
         self.admit(now, &mut effects);
+        (operation, effects)
+    }
+
+    /// Follows every node from now on.
+    pub fn follow(&mut self, now: Duration, manner: Manner) -> Vec<Effect> {
+        self.following = true;
+        self.shared.ears = manner.ears;
+        self.shared.manner = manner;
+        let mut effects = Vec::new();
+        for at in 0..self.nodes.len() {
+            let node = self.nodes.get_mut(at);
+            node.into_iter().for_each(|node| begin_to_follow(node, &self.shared.manner, now));
+            self.settle(at, &mut effects);
+        }
+        self.shared.touch(true);
         effects
+    }
+
+    /// Whether nodes are followed.
+    #[must_use]
+    pub fn is_following(&self) -> bool {
+        self.following
+    }
+
+    /// Somebody wants figures so often from now on, or nobody does any more.
+    pub fn want_figures(&mut self, now: Duration, every: Option<Duration>) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        self.shared.manner.figures = every;
+        for at in 0..self.nodes.len() {
+            let Some(node) = self.nodes.get_mut(at) else { continue };
+            let mut turn = Turn { now, ids: &mut self.ids, shared: &mut self.shared, out: &mut effects };
+            node.follow_figures(&mut turn);
+            self.settle(at, &mut effects);
+        }
+        effects
+    }
+
+    /// What time of day it is when the cluster's own time is zero: the system's clock may be set.
+    pub fn set_wall(&mut self, wall: Duration) {
+        self.shared.manner.wall = wall;
     }
 
     /// Something happened.
     pub fn step(&mut self, now: Duration, input: Input) -> Vec<Effect> {
         let mut effects = Vec::new();
-        let mut turn = Turn { now, ids: &mut self.ids, out: &mut effects };
-        let about = match &input {
-            Input::Reached { node }
-            | Input::Opened { node }
-            | Input::Lost { node, .. }
-            | Input::Received { node, .. } => Some(*node),
-            Input::Tick => None,
-        };
-        let at = about.and_then(|id| self.by_id.get(&id));
-        match (input, at.and_then(|at| self.nodes.get_mut(*at))) {
-            (Input::Reached { .. }, Some(node)) => node.reached(),
-            (Input::Opened { .. }, Some(node)) => node.opened(&mut turn),
-            (Input::Lost { reason, .. }, Some(node)) => node.lost(&mut turn, &reason),
-            (Input::Received { payload, .. }, Some(node)) => node.received(&mut turn, &payload),
-            // A node that is no longer part of the cluster.
-            (Input::Reached { .. } | Input::Opened { .. }, None) => {}
-            (Input::Lost { .. } | Input::Received { .. }, None) => {}
-            (Input::Tick, _) => {
-                for node in self.nodes.iter_mut().filter(|n| n.run.is_some()) {
-                    node.tick(&mut turn);
-                }
+        let at = input.node().and_then(|id| self.by_id.get(&id)).copied();
+        if input == Input::Tick {
+            self.tick(now, &mut effects);
+        } else if let Some(at) = at
+            && let Some(node) = self.nodes.get_mut(at)
+        {
+            let mut turn = Turn { now, ids: &mut self.ids, shared: &mut self.shared, out: &mut effects };
+            match input {
+                Input::Reached { .. } => node.reached(),
+                Input::Opened { .. } => node.opened(&mut turn),
+                Input::Lost { reason, .. } => node.lost(&mut turn, &reason),
+                Input::Received { payload, .. } => node.received(&mut turn, &payload),
+                Input::Listening { .. } => node.follow_listening(&mut turn),
+                Input::Deaf { .. } => node.follow_deaf(&mut turn),
+                Input::Heard { topic, payload, .. } => node.follow_event(&mut turn, &topic, &payload),
+                Input::Tick => {}
             }
+            self.settle(at, &mut effects);
         }
         self.admit(now, &mut effects);
         effects
     }
 
+    fn tick(&mut self, now: Duration, effects: &mut Vec<Effect>) {
+        let Some(late) = self.next_deadline().map(|due| now.saturating_sub(due)) else { return };
+        if late > LATE {
+            // What could have come meanwhile is still to be read.
+            for at in 0..self.nodes.len() {
+                let follow = self.nodes.get_mut(at).and_then(|node| node.follow.as_mut());
+                follow.into_iter().for_each(|follow| follow.forgive(late));
+                self.settle(at, effects);
+            }
+        }
+        let due: Vec<NodeId> =
+            self.timers.iter().take_while(|(due, _)| *due <= now).map(|(_, id)| *id).collect();
+        for id in due {
+            let Some(at) = self.by_id.get(&id).copied() else { continue };
+            let Some(node) = self.nodes.get_mut(at) else { continue };
+            let mut turn = Turn { now, ids: &mut self.ids, shared: &mut self.shared, out: effects };
+            node.tick(&mut turn);
+            self.settle(at, effects);
+        }
+    }
+
     /// The next moment at which a [`Input::Tick`] is wanted.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Duration> {
-        self.nodes.iter().filter_map(|n| n.run.as_ref()?.next_deadline()).min()
+        self.timers.first().map(|(due, _)| *due)
     }
 
-    /// Every targeted node has its outcome.
+    /// How much of a view taken last is out of date.
     #[must_use]
-    pub fn is_finished(&self) -> bool {
-        self.nodes.iter().all(|n| n.run.is_none())
+    pub fn dirty(&self) -> Dirty {
+        self.shared.dirty
     }
 
-    /// The rows of the operation, in the inventory's order: all of them once it is finished.
+    /// What is known of all nodes.
+    pub fn view(&mut self, now: Duration) -> ClusterView {
+        self.shared.dirty = Dirty::Clean;
+        self.views += 1;
+        let nodes = self.nodes.iter().map(|node| Arc::clone(&node.view)).collect();
+        ClusterView::new(self.views, self.shared.manner.wall + now, nodes)
+    }
+
+    /// Whether the operation still runs.
     #[must_use]
-    pub fn take_rows(&mut self) -> Vec<NodeOutcome> {
-        std::mem::take(&mut self.rows).into_iter().flatten().collect()
+    pub fn is_under_way(&self, operation: OperationId) -> bool {
+        self.boards.contains_key(&operation)
     }
 
-    /// Hands out no more work: nodes on which nothing was changed yet end now (`cancelled`), the others
-    /// go on to their own end.
-    pub fn interrupt(&mut self, now: Duration) -> Vec<Effect> {
+    /// Hands out no more work of the operation: nodes on which nothing was changed yet end now
+    /// (`cancelled`), the others go on to their own end.
+    pub fn interrupt(&mut self, now: Duration, operation: OperationId) -> Vec<Effect> {
         let mut effects = Vec::new();
-        let mut turn = Turn { now, ids: &mut self.ids, out: &mut effects };
-        self.nodes.iter_mut().for_each(|node| node.interrupt(&mut turn));
+        self.each_run(now, operation, &mut effects, Node::interrupt);
         self.admit(now, &mut effects);
         effects
     }
 
     /// Ends the operation at once: whoever has no outcome yet is `cancelled`, with what was under way
     /// there. What it would leave behind is removed as by [`Cluster::abandon`].
-    pub fn leave(&mut self, now: Duration) -> Vec<Effect> {
+    pub fn leave(&mut self, now: Duration, operation: OperationId) -> Vec<Effect> {
         let mut effects = Vec::new();
-        let mut turn = Turn { now, ids: &mut self.ids, out: &mut effects };
-        self.nodes.iter_mut().for_each(|node| node.leave(&mut turn));
+        self.each_run(now, operation, &mut effects, Node::leave);
         self.admit(now, &mut effects);
         effects
     }
 
-    /// Stops caring about the operation under way. The effects remove what it would leave behind, as
-    /// well as that can be done without waiting.
-    pub fn abandon(&mut self) -> Vec<Effect> {
+    /// Stops caring about an operation. The effects remove what it would leave behind, as well as that
+    /// can be done without waiting.
+    pub fn abandon(&mut self, now: Duration, operation: OperationId) -> Vec<Effect> {
         let mut effects = Vec::new();
-        let mut turn = Turn { now: Duration::ZERO, ids: &mut self.ids, out: &mut effects };
-        for node in &mut self.nodes {
-            node.forsake(&mut turn);
+        self.each_run(now, operation, &mut effects, |node, turn| {
+            node.forsake(turn);
             node.run = None;
-        }
+        });
+        self.boards.remove(&operation);
+        self.admit(now, &mut effects);
         effects
+    }
+
+    /// Does something with each node's part of an operation that has not ended.
+    fn each_run(
+        &mut self,
+        now: Duration,
+        operation: OperationId,
+        effects: &mut Vec<Effect>,
+        act: impl Fn(&mut Node, &mut Turn<'_>),
+    ) {
+        let targets = self.boards.get(&operation).map(|board| board.targets.clone()).unwrap_or_default();
+        for id in targets {
+            let Some(at) = self.by_id.get(&id).copied() else { continue };
+            let Some(node) = self.nodes.get_mut(at) else { continue };
+            let Some(place) = node.runs.iter().position(|run| run.operation == operation) else { continue };
+            let mut turn = Turn { now, ids: &mut self.ids, shared: &mut self.shared, out: effects };
+            node.run = Some(node.runs.remove(place));
+            act(node, &mut turn);
+            node.runs.extend(node.run.take());
+            self.settle(at, effects);
+        }
     }
 
     /// The nodes on which an abandoned operation may have left something.
@@ -305,56 +369,112 @@ impl Cluster {
         self.nodes.iter().filter(|n| !n.debts.is_empty()).map(|n| n.spec.name.clone()).collect()
     }
 
-    /// Lets nodes connect and work, as far as the bounds allow, and files the rows of those that ended.
+    /// Lets nodes connect and work, as far as the bounds allow.
     fn admit(&mut self, now: Duration, effects: &mut Vec<Effect>) {
-        self.file(effects);
-        loop {
-            let count = |what: fn(&Run) -> bool| {
-                self.nodes.iter().filter(|n| n.run.as_ref().is_some_and(what)).count()
-            };
-            let (mut connecting, mut active) = (count(Run::is_connecting), count(Run::is_active));
-            let before = effects.len();
-            let mut turn = Turn { now, ids: &mut self.ids, out: &mut *effects };
-            for node in &mut self.nodes {
-                let Some(run) = &node.run else { continue };
-                if run.is_queued() && connecting < CONNECTING_MAX {
-                    connecting += 1;
-                    node.connect(&mut turn);
-                }
-                if node.run.as_ref().is_some_and(Run::is_ready) && active < self.parallel {
-                    active += 1;
-                    node.work(&mut turn);
-                }
+        let operations: Vec<OperationId> = self.boards.keys().copied().collect();
+        for operation in operations {
+            while self.connecting < CONNECTING_MAX
+                && let Some(id) = self.boards.get_mut(&operation).and_then(Board::next_queued)
+            {
+                self.advance(now, id, Some((operation, Class::Queued)), effects);
             }
-            // A node may have ended at once; then its slot is free for the next one.
-            if !self.file_from(effects, before) {
-                return;
+            while let Some(id) = self.boards.get_mut(&operation).and_then(Board::next_ready) {
+                self.advance(now, id, Some((operation, Class::Ready)), effects);
             }
+        }
+        while self.connecting < CONNECTING_MAX
+            && let Some(id) = self.shared.lobby.pop_front()
+        {
+            self.advance(now, id, None, effects);
         }
     }
 
-    fn file(&mut self, effects: &mut Vec<Effect>) {
-        self.file_from(effects, 0);
+    /// Lets one node's part of an operation take its next step, if it still waits for it; without an
+    /// operation, lets a followed node connect.
+    fn advance(
+        &mut self,
+        now: Duration,
+        id: NodeId,
+        part: Option<(OperationId, Class)>,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(at) = self.by_id.get(&id).copied() else { return };
+        let Some(node) = self.nodes.get_mut(at) else { return };
+        let mut turn = Turn { now, ids: &mut self.ids, shared: &mut self.shared, out: effects };
+        match part {
+            Some((operation, class)) => {
+                let waits = |run: &Run| run.operation == operation && run.class() == class;
+                let Some(place) = node.runs.iter().position(waits) else { return };
+                node.run = Some(node.runs.remove(place));
+                if class == Class::Queued {
+                    node.connect(&mut turn)
+                } else {
+                    node.work(&mut turn)
+                }
+                node.runs.extend(node.run.take());
+            }
+            None => node.follow_connect(&mut turn),
+        }
+        self.settle(at, effects);
     }
 
-    /// Keeps the row of each node that ended and tells it; whether there was one.
-    fn file_from(&mut self, effects: &mut Vec<Effect>, from: usize) -> bool {
-        let mut rows = Vec::new();
-        for effect in effects.iter().skip(from) {
-            if let Effect::Ended { node, outcome } = effect {
-                rows.push((*node, outcome.as_ref().clone()));
+    /// Counts what a step changed on a node, files the rows of what ended, and notes when it is due next.
+    fn settle(&mut self, at: usize, effects: &mut Vec<Effect>) {
+        let Some(node) = self.nodes.get_mut(at) else { return };
+        let opening = matches!(node.connection, Connection::Opening { .. });
+        self.connecting = self.connecting + usize::from(opening) - usize::from(node.counted);
+        node.counted = opening;
+        for run in &mut node.runs {
+            let class = run.class();
+            if class != run.counted
+                && let Some(board) = self.boards.get_mut(&run.operation)
+            {
+                board.count(node.id, run.counted, class);
+                run.counted = class;
             }
         }
-        let any = !rows.is_empty();
-        for (id, row) in rows {
-            let slot = self.by_id.get(&id).and_then(|at| self.rows.get_mut(*at));
-            if let Some(slot) = slot {
-                debug_assert!(slot.is_none(), "a second outcome for {}", row.node);
-                *slot = Some(row.clone());
-            }
-            effects.push(Effect::Report(Progress::Finished(row)));
+        let due = node.next_deadline(&self.shared.manner);
+        if due != node.armed {
+            node.armed.map(|armed| self.timers.remove(&(armed, node.id)));
+            due.map(|due| self.timers.insert((due, node.id)));
+            node.armed = due;
         }
-        any
+        let id = node.id;
+        for ended in std::mem::take(&mut node.ended) {
+            self.file(id, ended.operation, ended.counted, ended.outcome, effects);
+        }
+    }
+
+    /// Keeps the row of a node that ended, and tells it.
+    fn file(
+        &mut self,
+        node: NodeId,
+        operation: OperationId,
+        counted: Class,
+        row: NodeOutcome,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(board) = self.boards.get_mut(&operation) else { return };
+        board.count(node, counted, Class::New);
+        let before = board.rows.insert(node, row.clone());
+        debug_assert!(before.is_none(), "a second outcome for {}", row.node);
+        effects.push(Effect::Report(operation, Progress::Finished(row)));
+        if board.is_finished() {
+            self.finish(operation, effects);
+        }
+    }
+
+    fn finish(&mut self, operation: OperationId, effects: &mut Vec<Effect>) {
+        if let Some(board) = self.boards.remove(&operation) {
+            effects.push(Effect::Finished { operation, rows: board.into_rows() });
+        }
+    }
+}
+
+fn begin_to_follow(node: &mut Node, manner: &Manner, now: Duration) {
+    if node.follow.is_none() {
+        node.follow = Some(Follow::new(now, manner.seed ^ node.id.0));
+        Arc::make_mut(&mut node.view).since = manner.wall + now;
     }
 }
 

@@ -4,10 +4,12 @@
 //! line ─► words ─► the same clap definition ─► perform ─► result; Ctrl-C ends the operation, not us
 //! ```
 //!
-//! On a terminal it edits, completes and remembers; from a pipe or a script it only reads. It ends
+//! On a terminal it edits, completes and remembers, follows the cluster and shows what changes in it;
+//! from a pipe or a script it only reads. It ends
 //! with the status of the last command that failed, so that scripts can feed it.
 
 mod complete;
+mod events;
 mod script;
 
 use std::collections::VecDeque;
@@ -21,17 +23,19 @@ use rustyline::error::ReadlineError;
 use rustyline::history::FileHistory;
 use rustyline::{Config, Editor};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::timeout;
 
 use crate::cli::entry::report;
 use crate::cli::exit::Exit;
+use crate::cli::listen::is_settled;
 use crate::cli::output::{complain, data, talk};
 use crate::cli::perform::perform;
-use crate::cli::progress::{self, Purpose};
 use crate::cli::session::{Session, Stop};
 use crate::cli::{Cli, Global, Verb};
-use crate::outcome::Operation;
+use crate::fleet::Pace;
 use crate::words;
 use complete::{Known, Prompter};
+use events::{Events, Show};
 
 /// Lines that are remembered.
 const MAX_HISTORY: usize = 2_000;
@@ -39,8 +43,10 @@ const MAX_HISTORY: usize = 2_000;
 const MAX_LINE: usize = 1 << 20;
 /// The longest name in the prompt.
 const MAX_PROMPT: usize = 32;
-/// The first look at the cluster; it only feeds the prompt and the completion.
+/// How long the greeting waits for the first nodes.
 const FIRST_LOOK: Duration = Duration::from_secs(2);
+/// How long it waits for the first node of all.
+const FIRST_NODE: Duration = Duration::from_secs(5);
 
 type LineEditor = Editor<Prompter, FileHistory>;
 
@@ -85,11 +91,19 @@ impl Source {
     }
 
     /// The next line, with completion and history where there is somebody to type.
-    async fn line(&mut self, session: &Session, history: Option<&Path>) -> Result<Read, Stop> {
+    async fn line(
+        &mut self,
+        session: &Session,
+        history: Option<&Path>,
+        events: Option<&Events>,
+    ) -> Result<Read, Stop> {
         if let Self::Editor(editor) = self {
             editor.set_helper(Some(Prompter::new(command(), known(session))));
         }
-        let read = self.read(prompt(session)).await?;
+        events.into_iter().for_each(|events| events.at_prompt(true));
+        let read = self.read(prompt(session)).await;
+        events.into_iter().for_each(|events| events.at_prompt(false));
+        let read = read?;
         if let (Self::Editor(editor), Read::Line(line)) = (self, &read)
             && !line.trim().is_empty()
         {
@@ -150,11 +164,13 @@ fn pipe_line() -> std::io::Result<Read> {
 pub async fn run(mut session: Session, global: &Global, mut source: Source) -> Result<Exit, Stop> {
     let _restored = Terminal::remember();
     let history = session.store.history();
+    let mut events = None;
     if let Source::Editor(editor) = &mut source {
         if let Some(path) = &history {
             let _first_time = editor.load_history(path);
         }
-        greet(&mut session, global).await;
+        greet(&session).await;
+        events = Events::start(editor, &session.fleet.handle());
     }
     session.follow();
     let mut last = Exit::Done;
@@ -162,7 +178,7 @@ pub async fn run(mut session: Session, global: &Global, mut source: Source) -> R
     let mut waiting = VecDeque::new();
     loop {
         let Some(command) = waiting.pop_front() else {
-            match source.line(&session, history.as_deref()).await? {
+            match source.line(&session, history.as_deref(), events.as_ref()).await? {
                 Read::End => break,
                 Read::Dropped => {}
                 Read::Line(line) => waiting.extend(script::commands(&line)),
@@ -175,7 +191,7 @@ pub async fn run(mut session: Session, global: &Global, mut source: Source) -> R
         {
             talk(&news);
         }
-        match execute(&mut session, global, &command).await {
+        match execute(&mut session, global, &command, events.as_ref()).await {
             Next::Go(Exit::Done) => {}
             Next::Go(exit @ (Exit::Interrupted | Exit::Unconfirmed)) => {
                 // Whoever says no means what follows, too.
@@ -232,7 +248,7 @@ enum Next {
     Leave,
 }
 
-async fn execute(session: &mut Session, global: &Global, line: &str) -> Next {
+async fn execute(session: &mut Session, global: &Global, line: &str, events: Option<&Events>) -> Next {
     let words = match words::split(line, words::CONSOLE) {
         Ok(words) => words,
         Err(error) => {
@@ -243,6 +259,11 @@ async fn execute(session: &mut Session, global: &Global, line: &str) -> Next {
     match words.first().map(String::as_str) {
         None => return Next::Go(Exit::Done),
         Some("exit" | "quit") if words.len() == 1 => return Next::Leave,
+        Some("events") => {
+            if let Some(exit) = choose(events, words.get(1..).unwrap_or_default()) {
+                return Next::Go(exit);
+            }
+        }
         Some(_) => {}
     }
     let parsed = command().try_get_matches_from(&words).and_then(|matches| Cli::from_arg_matches(&matches));
@@ -268,6 +289,26 @@ async fn execute(session: &mut Session, global: &Global, line: &str) -> Next {
     Next::Go(exit.unwrap_or_else(|stop| report(&stop, global.json || cli.global.json)))
 }
 
+/// `events` and `events on`; what is written otherwise is left to the general rules.
+fn choose(events: Option<&Events>, words: &[String]) -> Option<Exit> {
+    let show = match words {
+        [] => None,
+        [word] => Some(Show::from_word(word)?),
+        _ => return None,
+    };
+    let Some(events) = events else {
+        complain("events are shown on a terminal only; `listen` prints them");
+        return Some(Exit::Usage);
+    };
+    show.into_iter().for_each(|show| events.set(show));
+    talk(match events.shown() {
+        Show::Off => "changes are not shown",
+        Show::Trouble => "shown: nodes that come and go, processes that die, services that fail",
+        Show::All => "shown: every change",
+    });
+    Some(Exit::Done)
+}
+
 /// The command line's definition, as a console has it.
 fn command() -> clap::Command {
     Cli::command()
@@ -278,10 +319,16 @@ fn command() -> clap::Command {
         .mut_subcommand("console", |command| command.hide(true))
         .mut_subcommand("demo", |command| command.hide(true))
         .mut_subcommand("ctl", |command| command.hide(true))
+        .mut_subcommand("simulate", |command| command.hide(true))
         .mut_args(|arg| {
             let elsewhere = ["cluster", "port", "services_file"].contains(&arg.get_id().as_str());
             if elsewhere { arg.hide(true) } else { arg }
         })
+        .subcommand(
+            clap::Command::new("events")
+                .about("Which changes are shown above the prompt: on (trouble only), all or off")
+                .arg(clap::Arg::new("what").value_parser(["on", "all", "off"])),
+        )
         .subcommand(clap::Command::new("exit").about("Leave the console (also: quit, Ctrl-D)"))
         .override_usage("COMMAND [OPTIONS]")
 }
@@ -311,20 +358,21 @@ fn merged(base: &Global, line: &Global, verb: Option<&Verb>) -> Result<Global, S
     })
 }
 
-/// A short look, so that the prompt and the completion know something.
-async fn greet(session: &mut Session, global: &Global) {
-    let targets: Vec<String> = session.cluster.inventory.nodes.iter().map(|node| node.name.clone()).collect();
-    let options = Session::run_options(global, FIRST_LOOK, &targets);
-    let operation = Operation::Status { names: Vec::new() };
-    let outcome = progress::run(&mut session.fleet, &operation, &options, global, Purpose::Look).await;
-    session.learn(&outcome);
+/// Follows the cluster from now on, and waits a little until the prompt and the completion know something.
+async fn greet(session: &Session) {
+    let mut views = session.fleet.handle().watch();
+    session.fleet.follow(Pace::default());
+    // What waiting gives is dropped at once: as long as it is held, no view can be published.
+    drop(timeout(FIRST_LOOK, views.wait_for(|view| is_settled(view))).await);
+    let first = FIRST_NODE.saturating_sub(FIRST_LOOK);
+    drop(timeout(first, views.wait_for(|view| is_settled(view) || view.counts.up > 0)).await);
     let (name, up, nodes) = (&session.cluster.name, session.up(), session.cluster.inventory.nodes.len());
     talk(&format!("{name}: {up} of {nodes} nodes up; `help` lists the commands"));
 }
 
 fn known(session: &Session) -> Known {
     let nodes = session.cluster.inventory.nodes.iter().map(|node| node.name.clone()).collect();
-    Known { nodes, watchers: session.watchers.iter().cloned().collect() }
+    Known { nodes, watchers: session.watchers().into_iter().collect() }
 }
 
 /// `lab 3/4> `

@@ -1,64 +1,93 @@
 //! Drives the pure [`crate::cluster`] with the [`crate::link`]s: what every face holds.
 //!
-//! The only clock of the console is here: the cluster is told the time with every input.
+//! ```text
+//!  face ──Ask──► actor ──Effect──► links ══► nodes
+//!       ◄─Told──  │    ◄──Input──
+//!       ◄─view, news (whoever wants them)
+//! ```
+//!
+//! One task, the actor, owns the cluster and its links. Faces hold handles: they begin operations, any
+//! number at the same time, and read what is known of the cluster once it is followed. The only clock of
+//! the console is the actor's: the cluster is told the time with every input.
 
+mod actor;
 mod brake;
+mod descriptors;
 mod services;
 
-use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
 use circus_protocol::service::Services;
-use tokio::sync::mpsc;
-use tokio::time::Instant;
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
+pub use crate::cluster::follow::Pace;
 pub use crate::cluster::plan::ServicesFile;
 pub use brake::{Brake, Pulled};
+pub(crate) use descriptors::raise as room_for;
 
-use crate::cluster::node::NodeId;
-use crate::cluster::plan::Plan;
+use crate::cluster::operations::OperationId;
 use crate::cluster::run::CLEANUP_TIME;
-use crate::cluster::{Cluster, Effect, Input};
+use crate::cluster::view::{ClusterView, News};
 use crate::inventory::Inventory;
-use crate::link::{Link, News};
 use crate::outcome::{Operation, Outcome, Progress, RunOptions};
+use actor::Actor;
 
-/// News waiting to be read. When it is full the links wait, and their nodes with them.
-const NEWS: usize = 1024;
+/// Wishes waiting for the actor. When it is full, whoever has one more waits.
+const ASKS: usize = 64;
+/// News that a reader may be behind by. Who is further behind is told how many it has missed.
+const NEWS: usize = 4_096;
 
-/// All nodes and the connections to them; connections are opened when needed and stay open.
+/// What a face wants of the actor.
+enum Ask {
+    Begin { operation: Operation, options: RunOptions, teller: mpsc::UnboundedSender<Told> },
+    Pull(OperationId, Pulled),
+    Abandon(OperationId),
+    Replace(Inventory),
+    Follow(Pace),
+    Figures(Option<Duration>),
+    Indebted(oneshot::Sender<Vec<String>>),
+    Close(oneshot::Sender<()>),
+}
+
+/// What the actor tells whoever began an operation. Not bounded by a number, but by the operation: one
+/// row for each target and a few notes.
+enum Told {
+    Begun(OperationId),
+    Progress(Progress),
+    Done(Outcome),
+}
+
+/// All nodes and the connections to them; connections are opened when needed and stay open. Dropping it
+/// and all its handles ends them.
 #[derive(Debug)]
 pub struct Fleet {
     inventory: Inventory,
     services: Option<ServicesFile>,
-    cluster: Cluster,
-    links: HashMap<NodeId, Link>,
-    generation: u64,
-    news: mpsc::Receiver<News>,
-    teller: mpsc::Sender<News>,
-    begun: Option<Instant>,
+    handle: Handle,
     brake: Brake,
 }
 
+/// What a face needs to begin operations and to see the cluster; clones are for further tasks.
+#[derive(Debug, Clone)]
+pub struct Handle {
+    asks: mpsc::Sender<Ask>,
+    views: watch::Receiver<Arc<ClusterView>>,
+    news: broadcast::Sender<Arc<News>>,
+}
+
 impl Fleet {
-    /// Connects to nobody yet.
+    /// Connects to nobody yet. Needs a tokio runtime.
     #[must_use]
     pub fn new(inventory: Inventory, services: Option<ServicesFile>) -> Self {
-        let (teller, news) = mpsc::channel(NEWS);
-        let cluster = Cluster::new(&inventory, session());
-        Self {
-            inventory,
-            services,
-            cluster,
-            links: HashMap::new(),
-            generation: 0,
-            news,
-            teller,
-            begun: None,
-            brake: Brake::default(),
-        }
+        let (asks, asked) = mpsc::channel(ASKS);
+        let (news, _) = broadcast::channel(NEWS);
+        let (views, seen) = watch::channel(Arc::default());
+        let actor = Actor::new(inventory.clone(), services.clone(), views, news.clone());
+        // It ends with the last handle; a panic in it shows as operations that never were.
+        tokio::spawn(actor.run(asked));
+        let handle = Handle { asks, views: seen, news };
+        Self { inventory, services, handle, brake: Brake::default() }
     }
 
     /// The nodes.
@@ -67,191 +96,164 @@ impl Fleet {
         &self.inventory
     }
 
-    /// Other nodes from now on; connections to nodes that are in both stay open.
-    pub fn replace_inventory(&mut self, inventory: Inventory) {
-        let effects = self.cluster.replace(&inventory);
-        self.inventory = inventory;
-        self.perform(effects, &mut |_| {});
-    }
-
-    /// Runs one operation on all targeted nodes at once. Never fails as a whole: each targeted node
-    /// has exactly one outcome. The [`Brake`] ends it early, with an outcome for each node all the same.
-    /// Dropping the future abandons the operation; what it may have left on
-    /// stock nodes is removed by the next operation on them, or by [`Fleet::close`], or, if this
-    /// process ends without either, by the next console.
-    pub async fn run(
-        &mut self,
-        operation: Operation,
-        options: &RunOptions,
-        progress: &mut dyn FnMut(Progress),
-    ) -> Outcome {
-        let begun = self.now();
-        let plan = self.plan(operation, options.timeout);
-        self.catch_up();
-        let abandoned = Abandoned { fleet: self };
-        let fleet = &mut *abandoned.fleet;
-        let effects = fleet.cluster.begin(begun, plan, options.parallel, options.targets.as_deref());
-        fleet.perform(effects, progress);
-        let mut pulled = fleet.brake.release();
-        while !fleet.cluster.is_finished() {
-            let effects = tokio::select! {
-                input = fleet.next_input() => {
-                    let now = fleet.now();
-                    fleet.cluster.step(now, input)
-                }
-                how = brake::changed(&mut pulled) => {
-                    let now = fleet.now();
-                    match how {
-                        Pulled::No => Vec::new(),
-                        Pulled::Gently => fleet.cluster.interrupt(now),
-                        Pulled::Hard => fleet.cluster.leave(now),
-                    }
-                }
-            };
-            fleet.perform(effects, progress);
-        }
-        let nodes = fleet.cluster.take_rows();
-        Outcome { nodes, elapsed: fleet.now().saturating_sub(begun) }
-    }
-
-    /// What ends an operation early; each operation begins with a released one.
-    #[must_use]
-    pub fn brake(&self) -> Brake {
-        self.brake.clone()
-    }
-
-    fn plan(&self, operation: Operation, timeout: Duration) -> Plan {
-        let members: Vec<String> = self.inventory.nodes.iter().map(|node| node.address.clone()).collect();
-        let mut plan = Plan { operation, timeout, members, services: None };
-        plan.services = match (&self.services, &plan.operation) {
-            (Some(file), Operation::Configure(request)) => {
-                let places =
-                    self.inventory.nodes.iter().enumerate().filter_map(|(at, n)| plan.place(at, n).ok());
-                let memberships: Vec<_> = places.map(|place| place.membership(request)).collect();
-                Some(Arc::new(file.with_templates(&memberships)))
-            }
-            (Some(file), Operation::Reset(_) | Operation::Survey | Operation::Preflight { .. }) => {
-                Some(Arc::new(file.clone()))
-            }
-            // Nothing else needs them.
-            (_, _) => None,
-        };
-        plan
-    }
-
     /// What `--services FILE` says, for nodes that have no services of their own.
     #[must_use]
     pub fn services(&self) -> Option<&Services> {
         self.services.as_ref().map(|file| &file.services)
     }
 
+    /// For further tasks.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// Other nodes from now on; connections to nodes that are in both stay open, and what is under way
+    /// there goes on.
+    pub fn replace_inventory(&mut self, inventory: Inventory) {
+        self.inventory = inventory.clone();
+        self.handle.ask(Ask::Replace(inventory));
+    }
+
+    /// Follows every node from now on, those of later inventories too: one connection for each that is
+    /// made again and again, with a heartbeat, and what the nodes tell of their watchers.
+    pub fn follow(&self, pace: Pace) {
+        self.handle.ask(Ask::Follow(pace));
+    }
+
+    /// What ends an operation of [`Fleet::run`] early; each begins with a released one.
+    #[must_use]
+    pub fn brake(&self) -> Brake {
+        self.brake.clone()
+    }
+
+    /// See [`Handle::run`]. The [`Brake`] ends it early, with an outcome for each node all the same.
+    pub async fn run(
+        &mut self,
+        operation: Operation,
+        options: &RunOptions,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Outcome {
+        self.handle.run_braked(operation, options, &self.brake, progress).await
+    }
+
     /// Removes what abandoned operations may have left on stock nodes, then ends all connections.
-    pub async fn close(mut self) {
-        let indebted = self.cluster.indebted();
+    pub async fn close(self) {
+        let (teller, told) = oneshot::channel();
+        self.handle.ask(Ask::Indebted(teller));
+        let indebted = told.await.unwrap_or_default();
         if !indebted.is_empty() {
             // Any operation does that first; this one does nothing else.
             let options =
                 RunOptions { timeout: CLEANUP_TIME, parallel: indebted.len(), targets: Some(indebted) };
-            let _: Outcome = self.run(Operation::Status { names: Vec::new() }, &options, &mut |_| {}).await;
+            let _: Outcome =
+                self.handle.run(Operation::Status { names: Vec::new() }, &options, &mut |_| {}).await;
         }
-        for (_, link) in self.links.drain() {
-            link.close().await;
-        }
+        let (teller, told) = oneshot::channel();
+        self.handle.ask(Ask::Close(teller));
+        let _closed = told.await;
+    }
+}
+
+impl Handle {
+    /// Runs one operation on all targeted nodes at once, beside whatever else is under way. Never fails
+    /// as a whole: each targeted node has exactly one outcome. Dropping the future abandons the
+    /// operation; what it may have left on stock nodes is removed by the next operation on them, or by
+    /// [`Fleet::close`], or, if this process ends without either, by the next console.
+    pub async fn run(
+        &self,
+        operation: Operation,
+        options: &RunOptions,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Outcome {
+        self.run_braked(operation, options, &Brake::default(), progress).await
     }
 
-    /// Since the first operation began.
-    fn now(&mut self) -> Duration {
-        self.begun.get_or_insert_with(Instant::now).elapsed()
-    }
-
-    /// What happened between two operations: connections that broke meanwhile.
-    fn catch_up(&mut self) {
-        while let Ok(news) = self.news.try_recv() {
-            if let Some(input) = self.current(news) {
-                let now = self.now();
-                let effects = self.cluster.step(now, input);
-                self.perform(effects, &mut |_| {});
-            }
+    /// The same with a [`Brake`] that ends it early, with an outcome for each node all the same.
+    pub async fn run_braked(
+        &self,
+        operation: Operation,
+        options: &RunOptions,
+        brake: &Brake,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Outcome {
+        let mut pulled = brake.release();
+        let (teller, mut told) = mpsc::unbounded_channel();
+        let options = options.clone();
+        if self.asks.send(Ask::Begin { operation, options, teller }).await.is_err() {
+            return Outcome::default();
         }
-    }
-
-    async fn next_input(&mut self) -> Input {
+        let mut abandoned = Abandoned { handle: self, operation: None };
         loop {
-            let now = self.now();
-            let wait = self.cluster.next_deadline().map(|at| at.saturating_sub(now));
-            let news = match wait {
-                Some(wait) => tokio::time::timeout(wait, self.news.recv()).await,
-                None => Ok(self.news.recv().await),
+            let news = tokio::select! {
+                news = told.recv() => news,
+                how = brake::changed(&mut pulled), if abandoned.operation.is_some() => {
+                    if let Some(operation) = abandoned.operation {
+                        let _closed = self.asks.send(Ask::Pull(operation, how)).await;
+                    }
+                    continue;
+                }
             };
             match news {
-                Err(_) => return Input::Tick,
-                Ok(Some(news)) => {
-                    if let Some(input) = self.current(news) {
-                        return input;
-                    }
+                Some(Told::Begun(operation)) => abandoned.operation = Some(operation),
+                Some(Told::Progress(news)) => progress(news),
+                Some(Told::Done(outcome)) => {
+                    abandoned.operation = None;
+                    return outcome;
                 }
-                // We hold a sender ourselves, so the channel never ends.
-                Ok(None) => return Input::Tick,
+                // The actor ended: the fleet is being closed.
+                None => return Outcome::default(),
             }
         }
     }
 
-    /// The input, if it comes from a link that is still in use.
-    fn current(&mut self, news: News) -> Option<Input> {
-        let node = match &news.input {
-            Input::Reached { node }
-            | Input::Opened { node }
-            | Input::Lost { node, .. }
-            | Input::Received { node, .. } => *node,
-            Input::Tick => return Some(news.input),
-        };
-        let link = self.links.get(&node).filter(|link| link.generation == news.generation)?;
-        debug_assert!(link.generation <= self.generation, "links are numbered");
-        if let Input::Lost { .. } = news.input {
-            self.links.remove(&node);
-        }
-        Some(news.input)
+    /// What is known of the cluster now. Empty until the fleet is followed.
+    #[must_use]
+    pub fn view(&self) -> Arc<ClusterView> {
+        self.views.borrow().clone()
     }
 
-    fn perform(&mut self, effects: Vec<Effect>, progress: &mut dyn FnMut(Progress)) {
-        for effect in effects {
-            match effect {
-                Effect::Open { node } => {
-                    let Some(spec) = self.cluster.node(node) else { continue };
-                    self.generation += 1;
-                    let link = Link::open(node, self.generation, spec.endpoint.clone(), self.teller.clone());
-                    self.links.insert(node, link);
-                }
-                Effect::Send { node, payload } => {
-                    if let Some(link) = self.links.get(&node) {
-                        link.send(payload);
-                    }
-                }
-                Effect::Close { node } => {
-                    self.links.remove(&node);
-                }
-                Effect::Report(news) => progress(news),
-                // Told as `Progress::Finished`, and kept by the cluster.
-                Effect::Ended { .. } => {}
-            }
+    /// The view as it changes: at most every 50 ms, and once a second when nothing but heartbeats came.
+    /// Only the latest is kept.
+    #[must_use]
+    pub fn watch(&self) -> watch::Receiver<Arc<ClusterView>> {
+        self.views.clone()
+    }
+
+    /// What changes, as it changes. A reader that is behind by more than some thousands is told how many
+    /// it has missed.
+    #[must_use]
+    pub fn news(&self) -> broadcast::Receiver<Arc<News>> {
+        self.news.subscribe()
+    }
+
+    /// Figures of processes in the views from now on, asked for so often; `None`: not any more.
+    pub fn figures(&self, every: Option<Duration>) {
+        self.ask(Ask::Figures(every));
+    }
+
+    /// Without waiting: whoever asks may not be able to.
+    fn ask(&self, ask: Ask) {
+        if let Err(mpsc::error::TrySendError::Full(ask)) = self.asks.try_send(ask) {
+            let asks = self.asks.clone();
+            tokio::spawn(async move {
+                let _closed = asks.send(ask).await;
+            });
         }
     }
 }
 
-/// Cleans up when the future of an operation is dropped before its end.
+/// Tells the actor when the future of an operation is dropped before its end.
 struct Abandoned<'a> {
-    fleet: &'a mut Fleet,
+    handle: &'a Handle,
+    operation: Option<OperationId>,
 }
 
 impl Drop for Abandoned<'_> {
     fn drop(&mut self) {
-        let effects = self.fleet.cluster.abandon();
-        self.fleet.perform(effects, &mut |_| {});
+        if let Some(operation) = self.operation {
+            // If there is no room, the actor finds out by itself as soon as it has a row to tell.
+            let _ = self.handle.asks.try_send(Ask::Abandon(operation));
+        }
     }
-}
-
-/// Digits that no other console has: the hasher's keys are random for each process.
-fn session() -> String {
-    let number = RandomState::new().hash_one(0_u8);
-    format!("{:08x}", number & 0xffff_ffff)
 }

@@ -3,7 +3,8 @@
 //! ```text
 //!  cli ┐                        ┌► link (one task per node) ─► circusd-rs or stock circusd
 //!  console ├─ Operation ─► fleet ─┤        cluster.step(now, input) decides what to send to whom
-//!  demo ┘    ◄─ Outcome ──      └◄─ replies, events, connection changes
+//!  demo ┘    ◄─ Outcome, view,    └◄─ replies, events, connection changes
+//!               news ──
 //! ```
 //!
 //! The same shape as the daemon: [`cluster`] is pure (nodes, operations, the planner, the one-shot
@@ -23,5 +24,6 @@ pub mod inventory;
 pub mod link;
 pub mod outcome;
 pub mod render;
+pub mod simulate;
 pub mod sources;
 mod words;

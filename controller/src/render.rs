@@ -5,6 +5,7 @@
 //! terminal is not known here.
 
 pub mod json;
+pub mod news;
 pub mod table;
 pub mod units;
 

@@ -12,8 +12,8 @@ use super::output::{complain, data};
 use super::perform::perform;
 use super::session::{Session, Stop};
 use super::store::Store;
-use super::{Cli, Verb, cluster};
-use crate::{console, ctl, demo, render};
+use super::{Cli, DEFAULT_PORT, Verb, cluster};
+use crate::{console, ctl, demo, render, simulate};
 
 /// Everything.
 #[must_use]
@@ -75,6 +75,7 @@ async fn run(cli: &Cli) -> Result<Exit, Stop> {
             "`ctl` takes options of its own behind it; write `circusman ctl ...` with nothing in between",
         )),
         Some(Verb::Demo(args)) => demo::run(global, args).await,
+        Some(Verb::Simulate(args)) => simulate::run(args, global.port.unwrap_or(DEFAULT_PORT)).await,
         Some(Verb::DemoGuard(args)) => Ok(demo::guard::watch(args).await),
         Some(Verb::Cluster(args)) => cluster::alone(global, args).await,
         Some(Verb::History(args)) => history::history(&Store::from_env(), global, args),

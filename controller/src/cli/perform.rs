@@ -13,6 +13,7 @@ use super::exit::Exit;
 use super::history;
 use super::journal::Writer;
 use super::lifecycle;
+use super::listen;
 use super::logs;
 use super::ordered;
 use super::output::{can_ask, data};
@@ -59,6 +60,8 @@ pub async fn perform(session: &mut Session, global: &Global, verb: &Verb) -> Res
             Err(Stop::usage("the demo has its own console; start it from a shell"))
         }
         Verb::Cluster(args) => cluster::within(session, global, args).await,
+        Verb::Simulate(_) => Err(Stop::usage("a simulation runs until Ctrl-C; start it from a shell")),
+        Verb::Listen(args) => listen::listen(session, global, args).await,
         Verb::Status(args) => status(session, global, args).await,
         Verb::Stats(args) => read(session, global, Operation::Stats { names: args.names.clone() }).await,
         Verb::Call(args) => call(session, global, args).await,

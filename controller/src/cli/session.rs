@@ -11,6 +11,7 @@ use super::exit::Exit;
 use super::output::{complain, talk};
 use super::store::{Remembered, Store};
 use super::{DEFAULT_PARALLEL, DEFAULT_PORT, Global};
+use crate::cluster::view::State;
 use crate::fleet::{Fleet, ServicesFile};
 use crate::inventory::spec::{self, Parsed, SpecError};
 use crate::inventory::{Change, Inventory};
@@ -123,7 +124,7 @@ pub struct Session {
     /// Its nodes' connections.
     pub fleet: Fleet,
     /// Names of watchers seen so far.
-    pub watchers: BTreeSet<String>,
+    watchers: BTreeSet<String>,
     /// Which nodes answered when they were asked last.
     answering: HashSet<String>,
     /// The command that is being carried out, for the journal.
@@ -213,10 +214,28 @@ impl Session {
         }
     }
 
-    /// How many nodes of the cluster answered when they were asked last.
+    /// How many nodes of the cluster are up: as far as it is followed, or when they were asked last.
     #[must_use]
     pub fn up(&self) -> usize {
-        self.cluster.inventory.nodes.iter().filter(|node| self.answering.contains(&node.name)).count()
+        let view = self.fleet.handle().view();
+        let followed: HashSet<&str> =
+            view.nodes.iter().filter(|node| node.state == State::Up).map(|node| &*node.name).collect();
+        let up = |name: &String| {
+            if view.nodes.is_empty() {
+                self.answering.contains(name)
+            } else {
+                followed.contains(name.as_str())
+            }
+        };
+        self.cluster.inventory.nodes.iter().filter(|node| up(&node.name)).count()
+    }
+
+    /// Names of the watchers that are known of.
+    #[must_use]
+    pub fn watchers(&self) -> BTreeSet<String> {
+        let view = self.fleet.handle().view();
+        let followed = view.nodes.iter().flat_map(|node| node.watchers.keys());
+        followed.map(|name| name.to_string()).chain(self.watchers.iter().cloned()).collect()
     }
 
     /// The targeted nodes.

@@ -64,6 +64,16 @@ impl Verdict {
     pub fn with(state: NodeState, reason: impl Into<String>, data: Value) -> Self {
         Self { state, reason: reason.into(), data }
     }
+
+    /// The same with something more to say.
+    #[must_use]
+    pub fn noting(mut self, note: &str) -> Self {
+        if !note.is_empty() {
+            let separator = if self.reason.is_empty() { "" } else { "; " };
+            self.reason = format!("{}{separator}{note}", self.reason);
+        }
+        self
+    }
 }
 
 impl From<Verdict> for Next {

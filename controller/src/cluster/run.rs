@@ -22,6 +22,7 @@ use serde_json::json;
 use crate::cluster::answer::{Answer, Request, UNKNOWN_COMMAND};
 use crate::cluster::node::{Connection, Daemon, Node};
 use crate::cluster::oneshot::{Removal, Sweep};
+use crate::cluster::operations::{Class, Ended, OperationId, Shared};
 use crate::cluster::plan::Plan;
 use crate::cluster::procedure::{Context, Event, Next, Procedure, Verdict};
 use crate::cluster::{Effect, Ids};
@@ -35,12 +36,20 @@ const MAX_RESTARTS: u32 = 2;
 const BUSY_FIRST: Duration = Duration::from_millis(25);
 /// The longest such pause.
 const BUSY_LONGEST: Duration = Duration::from_millis(800);
+/// Why a connection is dropped on which something came that no circus says.
+pub(super) const NO_CIRCUS: &str = "not a circusd: its answer is none of circus'";
+/// Why a connection is dropped on which nothing came.
+const GIVEN_UP: &str = "given up, because an answer did not come in time";
 /// The pause before a connection that is needed for cleaning is tried again.
 const REOPEN: Duration = Duration::from_millis(200);
 
 /// An operation under way on one node.
 #[derive(Debug)]
 pub struct Run {
+    /// Of which operation this is the part of one node.
+    pub operation: OperationId,
+    /// As what the operation counts it.
+    pub counted: Class,
     plan: Arc<Plan>,
     /// This node's position in the inventory.
     index: usize,
@@ -81,6 +90,8 @@ pub struct Turn<'a> {
     pub now: Duration,
     /// For request ids and one-shot names.
     pub ids: &'a mut Ids,
+    /// What all nodes share.
+    pub shared: &'a mut Shared,
     /// What to do.
     pub out: &'a mut Vec<Effect>,
 }
@@ -88,8 +99,10 @@ pub struct Turn<'a> {
 impl Run {
     /// Waits in the queue.
     #[must_use]
-    pub fn new(plan: Arc<Plan>, index: usize, now: Duration) -> Self {
+    pub fn new(operation: OperationId, plan: Arc<Plan>, index: usize, now: Duration) -> Self {
         Self {
+            operation,
+            counted: Class::New,
             plan,
             index,
             started: now,
@@ -102,28 +115,29 @@ impl Run {
         }
     }
 
-    /// Not begun.
+    /// As what its operation is to count it.
     #[must_use]
-    pub fn is_queued(&self) -> bool {
-        matches!(self.phase, Phase::Queued)
+    pub fn class(&self) -> Class {
+        match self.phase {
+            Phase::Queued => Class::Queued,
+            Phase::Connecting => Class::Connecting,
+            Phase::Ready => Class::Ready,
+            Phase::Greeting | Phase::Sweeping(_) | Phase::Operating(_) | Phase::Cleaning { .. } => {
+                Class::Active
+            }
+        }
     }
 
-    /// Its connection is being made.
+    /// It waits for the answer to that question.
     #[must_use]
-    pub fn is_connecting(&self) -> bool {
-        matches!(self.phase, Phase::Connecting)
+    pub fn asked(&self, question: &str) -> bool {
+        matches!(&self.wish, Wish::Answer { id, .. } if id == question)
     }
 
-    /// Waits for a slot.
+    /// It waits for some answer.
     #[must_use]
-    pub fn is_ready(&self) -> bool {
-        matches!(self.phase, Phase::Ready)
-    }
-
-    /// Has a slot.
-    #[must_use]
-    pub fn is_active(&self) -> bool {
-        !(self.is_queued() || self.is_connecting() || self.is_ready())
+    pub fn is_waiting(&self) -> bool {
+        matches!(self.wish, Wish::Answer { .. })
     }
 
     /// The next moment at which something happens by itself.
@@ -162,7 +176,7 @@ impl Node {
         }
         run.phase = Phase::Connecting;
         run.deadline.get_or_insert(turn.now + run.plan.timeout);
-        // It may be in the making since an operation that was interrupted.
+        // It may be in the making for somebody else.
         if self.connection == Connection::Closed {
             self.connection = Connection::Opening { reached: false };
             turn.out.push(Effect::Open { node: self.id });
@@ -185,9 +199,7 @@ impl Node {
     }
 
     /// There is a connection.
-    pub fn opened(&mut self, turn: &mut Turn<'_>) {
-        self.seen = true;
-        self.connection = Connection::Open { daemon: None, swept: false, proven: false };
+    pub(super) fn run_opened(&mut self, turn: &mut Turn<'_>) {
         let Some(run) = &mut self.run else { return };
         match &run.phase {
             Phase::Connecting => run.phase = Phase::Ready,
@@ -197,8 +209,7 @@ impl Node {
     }
 
     /// There is none any more, or never was.
-    pub fn lost(&mut self, turn: &mut Turn<'_>, reason: &str) {
-        self.connection = Connection::Closed;
+    pub(super) fn run_lost(&mut self, turn: &mut Turn<'_>, reason: &str) {
         let Some(run) = &mut self.run else { return };
         let what = run.under_way();
         run.wish = Wish::Nothing;
@@ -223,21 +234,16 @@ impl Node {
         }
     }
 
-    /// A frame came.
-    pub fn received(&mut self, turn: &mut Turn<'_>, payload: &[u8]) {
-        let Some((id, answer)) = Answer::decode(payload) else {
-            let Some(run) = &self.run else { return };
-            if matches!(run.wish, Wish::Answer { .. }) {
-                self.close(turn);
-                let verdict =
-                    Verdict::bare(NodeState::Failed, "not a circusd: its answer is none of circus'");
-                self.conclude(turn, verdict);
-            }
-            return;
-        };
-        if let Connection::Open { proven, .. } = &mut self.connection {
-            *proven = true;
+    /// A frame came that is no circus'.
+    pub(super) fn run_garbled(&mut self, turn: &mut Turn<'_>) {
+        if self.run.as_ref().is_some_and(Run::is_waiting) {
+            self.close(turn, NO_CIRCUS);
+            self.conclude(turn, Verdict::bare(NodeState::Failed, NO_CIRCUS));
         }
+    }
+
+    /// An answer came.
+    pub(super) fn run_received(&mut self, turn: &mut Turn<'_>, id: &str, answer: Answer) {
         let Some(run) = &mut self.run else { return };
         let request = match std::mem::replace(&mut run.wish, Wish::Nothing) {
             Wish::Answer { id: wanted, request } if wanted == id => request,
@@ -263,7 +269,7 @@ impl Node {
     }
 
     /// Time has passed.
-    pub fn tick(&mut self, turn: &mut Turn<'_>) {
+    pub(super) fn run_tick(&mut self, turn: &mut Turn<'_>) {
         let Some(run) = &mut self.run else { return };
         if run.deadline.is_some_and(|deadline| deadline <= turn.now) {
             return self.expire(turn);
@@ -289,7 +295,8 @@ impl Node {
         };
         if run.backoff == BUSY_FIRST {
             let text = format!("{}: {reason}; asking again", request.describe());
-            turn.out.push(Effect::Report(Progress::Note { node: self.spec.name.clone(), text }));
+            let note = Progress::Note { node: self.spec.name.clone(), text };
+            turn.out.push(Effect::Report(run.operation, note));
         }
         run.wish = Wish::Busy { until: turn.now + run.backoff, request, reason };
         run.backoff = (run.backoff * 2).min(BUSY_LONGEST);
@@ -303,9 +310,7 @@ impl Node {
                 return self.conclude(turn, Verdict::bare(NodeState::Failed, format!("hello: {reason}")));
             }
         };
-        if let Connection::Open { daemon: known, .. } = &mut self.connection {
-            *known = Some(daemon);
-        }
+        self.knows(daemon);
         self.sweep(turn);
     }
 
@@ -358,8 +363,8 @@ impl Node {
                     self.debts.clear();
                 }
                 if !verdict.reason.is_empty() {
-                    let node = self.spec.name.clone();
-                    turn.out.push(Effect::Report(Progress::Note { node, text: verdict.reason }));
+                    let note = Progress::Note { node: self.spec.name.clone(), text: verdict.reason };
+                    turn.out.push(Effect::Report(run.operation, note));
                 }
                 self.operate(turn);
             }
@@ -377,7 +382,7 @@ impl Node {
                 let Phase::Cleaning { verdict, .. } = std::mem::replace(&mut run.phase, Phase::Ready) else {
                     return;
                 };
-                self.end(turn, with_note(verdict, &removed.reason));
+                self.end(turn, verdict.noting(&removed.reason));
             }
         }
     }
@@ -416,7 +421,9 @@ impl Node {
         match &mut run.phase {
             Phase::Queued | Phase::Connecting | Phase::Ready => {
                 let (state, reason) = self.silent(&limit);
-                self.close(turn);
+                if self.follow.is_none() {
+                    self.close(turn, GIVEN_UP);
+                }
                 self.end(turn, Verdict::bare(state, reason));
             }
             Phase::Cleaning { removal, .. } => {
@@ -427,15 +434,16 @@ impl Node {
                 let Phase::Cleaning { verdict, .. } = std::mem::replace(&mut run.phase, Phase::Ready) else {
                     return;
                 };
-                self.close(turn);
-                self.end(turn, with_note(verdict, &note));
+                self.close(turn, GIVEN_UP);
+                self.end(turn, verdict.noting(&note));
             }
             Phase::Greeting | Phase::Sweeping(_) | Phase::Operating(_) => {
                 let verdict = Verdict::bare(NodeState::TimedOut, run.late(&waited, &limit));
                 // Without an answer there may be nobody at the other end any more.
                 let silent = matches!(waited, Wish::Answer { .. }) && run.leftover().is_none();
-                if silent {
-                    self.close(turn);
+                // Who follows the node finds that out better.
+                if silent && self.follow.is_none() {
+                    self.close(turn, GIVEN_UP);
                 }
                 self.conclude(turn, verdict);
             }
@@ -444,11 +452,6 @@ impl Node {
 
     fn unreachable(&mut self, turn: &mut Turn<'_>, reason: &str) {
         self.end(turn, Verdict::bare(self.missing(), reason));
-    }
-
-    fn close(&mut self, turn: &mut Turn<'_>) {
-        self.connection = Connection::Closed;
-        turn.out.push(Effect::Close { node: self.id });
     }
 
     fn end(&mut self, turn: &mut Turn<'_>, verdict: Verdict) {
@@ -462,7 +465,7 @@ impl Node {
             data: verdict.data,
             elapsed: turn.now.saturating_sub(run.started),
         };
-        turn.out.push(Effect::Ended { node: self.id, outcome: Box::new(outcome) });
+        self.ended.push(Ended { operation: run.operation, counted: run.counted, outcome });
     }
 }
 
@@ -484,12 +487,4 @@ impl Run {
             (Wish::Nothing | Wish::Pause { .. }, None) => format!("not finished within {limit}"),
         }
     }
-}
-
-fn with_note(mut verdict: Verdict, note: &str) -> Verdict {
-    if !note.is_empty() {
-        let separator = if verdict.reason.is_empty() { "" } else { "; " };
-        verdict.reason = format!("{}{separator}{note}", verdict.reason);
-    }
-    verdict
 }

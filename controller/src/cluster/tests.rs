@@ -13,6 +13,7 @@ use serde_json::{Map, Value, json};
 
 use super::answer::Request;
 use super::node::NodeId;
+use super::operations::{Class, OperationId};
 use super::plan::{Plan, ServicesFile};
 use super::run::CLEANUP_TIME;
 use super::{Cluster, Effect, Input};
@@ -186,6 +187,7 @@ struct World {
     coming: BTreeMap<(Duration, u64), Input>,
     open: Vec<bool>,
     ended: Vec<NodeOutcome>,
+    finished: BTreeMap<OperationId, Vec<NodeOutcome>>,
     notes: Vec<String>,
     most_active: usize,
     serial: u64,
@@ -211,6 +213,7 @@ impl World {
             coming: BTreeMap::new(),
             open: vec![false; n],
             ended: Vec::new(),
+            finished: BTreeMap::new(),
             notes: Vec::new(),
             most_active: 0,
             serial: 0,
@@ -228,13 +231,7 @@ impl World {
     }
 
     fn drop_coming(&mut self, id: NodeId) {
-        self.coming.retain(|_, input| match input {
-            Input::Reached { node }
-            | Input::Opened { node }
-            | Input::Lost { node, .. }
-            | Input::Received { node, .. } => *node != id,
-            Input::Tick => true,
-        });
+        self.coming.retain(|_, input| input.node() != Some(id));
     }
 
     fn perform(&mut self, effects: Vec<Effect>) {
@@ -247,13 +244,18 @@ impl World {
                     self.open[at] = false;
                     self.drop_coming(node);
                 }
-                Effect::Report(Progress::Note { text, .. }) => self.notes.push(text),
-                Effect::Report(Progress::Started { .. } | Progress::Finished(_)) => {}
-                Effect::Ended { outcome, .. } => self.ended.push(*outcome),
+                Effect::Report(_, Progress::Note { text, .. }) => self.notes.push(text),
+                Effect::Report(_, Progress::Started { .. }) => {}
+                Effect::Report(_, Progress::Finished(row)) => self.ended.push(row),
+                Effect::Finished { operation, rows } => {
+                    assert!(self.finished.insert(operation, rows).is_none(), "finished twice");
+                }
+                // Nobody is followed here; see `follow::tests`.
+                Effect::Listen { .. } | Effect::Unlisten { .. } | Effect::News(_) => unreachable!(),
             }
         }
-        let active =
-            self.cluster.nodes.iter().filter(|n| n.run.as_ref().is_some_and(super::Run::is_active)).count();
+        let runs = self.cluster.nodes.iter().flat_map(|node| &node.runs);
+        let active = runs.filter(|run| run.class() == Class::Active).count();
         self.most_active = self.most_active.max(active);
     }
 
@@ -317,31 +319,41 @@ impl World {
 
     fn run_plan(&mut self, plan: Plan, parallel: usize) -> Vec<NodeOutcome> {
         self.ended.clear();
-        let effects = self.cluster.begin(self.now, plan, parallel, None);
-        self.perform(effects);
+        let operation = self.begin(plan, parallel);
         let mut steps = 0;
-        while !self.cluster.is_finished() {
+        while self.cluster.is_under_way(operation) {
             steps += 1;
             assert!(steps < 100_000, "does not settle");
-            let next = self.coming.first_key_value().map(|(key, _)| *key);
-            let deadline = self.cluster.next_deadline();
-            let input = match (next, deadline) {
-                (Some(key), deadline) if deadline.is_none_or(|d| key.0 <= d) => {
-                    self.now = self.now.max(key.0);
-                    self.coming.remove(&key).unwrap()
-                }
-                (_, Some(deadline)) => {
-                    self.now = self.now.max(deadline);
-                    Input::Tick
-                }
-                (_, None) => panic!("nothing will ever happen"),
-            };
-            let effects = self.cluster.step(self.now, input);
-            self.perform(effects);
+            self.step();
         }
-        let rows = self.cluster.take_rows();
+        let rows = self.finished.remove(&operation).expect("it has finished");
         assert_eq!(rows.len(), self.ended.len(), "one row for each end");
         rows
+    }
+
+    fn begin(&mut self, plan: Plan, parallel: usize) -> OperationId {
+        let (operation, effects) = self.cluster.begin(self.now, plan, parallel, None);
+        self.perform(effects);
+        operation
+    }
+
+    /// Whatever comes next, comes.
+    fn step(&mut self) {
+        let next = self.coming.first_key_value().map(|(key, _)| *key);
+        let deadline = self.cluster.next_deadline();
+        let input = match (next, deadline) {
+            (Some(key), deadline) if deadline.is_none_or(|d| key.0 <= d) => {
+                self.now = self.now.max(key.0);
+                self.coming.remove(&key).unwrap()
+            }
+            (_, Some(deadline)) => {
+                self.now = self.now.max(deadline);
+                Input::Tick
+            }
+            (_, None) => panic!("nothing will ever happen"),
+        };
+        let effects = self.cluster.step(self.now, input);
+        self.perform(effects);
     }
 
     fn commands(&self, at: usize) -> Vec<String> {
@@ -502,12 +514,48 @@ fn nodes_that_are_off_delay_nobody() {
 fn an_abandoned_operation_is_forgotten() {
     let mut world = World::new(vec![Script { mute: vec!["status"], ..Script::default() }], false);
     let plan = Plan { operation: start(), timeout: TIMEOUT, members: vec![], services: None };
-    let effects = world.cluster.begin(world.now, plan, 1, None);
-    world.perform(effects);
-    assert!(world.cluster.abandon().is_empty());
-    assert!(world.cluster.is_finished());
+    let operation = world.begin(plan, 1);
+    assert!(world.cluster.abandon(world.now, operation).is_empty());
+    assert!(!world.cluster.is_under_way(operation) && world.finished.is_empty());
     world.scripts[0].mute.clear();
     assert_eq!(world.run(status(), 1)[0].state, NodeState::Done);
+}
+
+#[test]
+fn operations_run_beside_each_other_on_the_same_connections() {
+    let slow = Script { mute: vec!["start"], ..Script::default() };
+    let mut world = World::new(vec![slow, Script::default()], false);
+    let plan = |operation| Plan { operation, timeout: TIMEOUT, members: vec![], services: None };
+    let long = world.begin(plan(start()), 8);
+    let short = world.begin(plan(status()), 8);
+    while world.cluster.is_under_way(short) {
+        world.step();
+    }
+    assert!(world.now < ms(100), "nobody waited for the other: {:?}", world.now);
+    assert!(world.cluster.is_under_way(long));
+    while world.cluster.is_under_way(long) {
+        world.step();
+    }
+    let states = |operation| world.finished[&operation].iter().map(|row| row.state).collect::<Vec<_>>();
+    assert_eq!(states(short), [NodeState::Done, NodeState::Done]);
+    assert_eq!(states(long), [NodeState::TimedOut, NodeState::Done]);
+}
+
+#[test]
+fn a_node_that_leaves_the_cluster_has_its_row_too() {
+    let mut world = World::new(vec![Script::default(), Script::default()], false);
+    let plan = Plan { operation: start(), timeout: TIMEOUT, members: vec![], services: None };
+    let operation = world.begin(plan, 8);
+    let effects = world.cluster.replace(world.now, &inventory(1, false));
+    world.open[1] = false;
+    world.coming.retain(|_, input| input.node() != Some(NodeId(2)));
+    world
+        .perform(effects.into_iter().filter(|effect| *effect != Effect::Close { node: NodeId(2) }).collect());
+    while world.cluster.is_under_way(operation) {
+        world.step();
+    }
+    let rows = &world.finished[&operation];
+    assert_eq!(rows.iter().map(|row| row.state).collect::<Vec<_>>(), [NodeState::Done, NodeState::Cancelled]);
 }
 
 fn services() -> ServicesFile {
@@ -621,8 +669,7 @@ fn what_an_abandoned_operation_left_goes_before_anything_else() {
     let members = vec!["127.0.0.1".to_owned()];
     let plan =
         Plan { operation: configure(true), timeout: TIMEOUT, members, services: Some(Arc::new(services())) };
-    let effects = world.cluster.begin(world.now, plan, 1, None);
-    world.perform(effects);
+    let operation = world.begin(plan, 1);
     while world.scripts[0].oneshots() == 0 {
         let ((at, _), input) = world.coming.pop_first().unwrap();
         world.now = at;
@@ -631,7 +678,7 @@ fn what_an_abandoned_operation_left_goes_before_anything_else() {
     }
     // The node is busy just then, and refuses the removal that is sent at once.
     world.scripts[0].busy_until = world.now + ms(300);
-    let effects = world.cluster.abandon();
+    let effects = world.cluster.abandon(world.now, operation);
     world.perform(effects);
     assert_eq!((world.scripts[0].oneshots(), world.cluster.indebted()), (1, vec!["n1".to_owned()]));
     assert_eq!(world.run(status(), 1)[0].state, NodeState::Done);

@@ -45,7 +45,7 @@ impl Brake {
 pub(super) async fn changed(pulled: &mut watch::Receiver<Pulled>) -> Pulled {
     match pulled.changed().await {
         Ok(()) => *pulled.borrow_and_update(),
-        // The fleet holds a sender itself, so this never comes.
+        // Whoever runs the operation holds a sender, so this never comes.
         Err(_) => std::future::pending().await,
     }
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+pub use crate::cluster::watch::memory as parse_circus;
+
 /// `0 B`, `999 B`, `1.5 KiB`, `2.0 GiB`.
 #[must_use]
 pub fn bytes(count: f64) -> String {
@@ -19,15 +21,6 @@ pub fn bytes(count: f64) -> String {
         unit = next;
     }
     if value < 10.0 { format!("{value:.1} {unit}") } else { format!("{value:.0} {unit}") }
-}
-
-/// circus' own text of a size, `1.71M` or `512B`, as a number of bytes.
-#[must_use]
-pub fn parse_circus(text: &str) -> Option<f64> {
-    let unit = text.chars().last()?;
-    let number: f64 = text.strip_suffix(unit)?.parse().ok()?;
-    let power = "BKMGTPEZY".find(unit)?;
-    Some(number * 1024_f64.powi(i32::try_from(power).ok()?))
 }
 
 /// `0.2 s`, `12 s`, `2 m 10 s`.

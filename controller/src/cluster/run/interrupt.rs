@@ -3,7 +3,7 @@
 
 use serde_json::json;
 
-use super::{Phase, Run, Turn, Wish, with_note};
+use super::{Phase, Run, Turn, Wish};
 use crate::cluster::Effect;
 use crate::cluster::answer::Request;
 use crate::cluster::node::{Connection, Node};
@@ -11,7 +11,7 @@ use crate::cluster::procedure::Verdict;
 use crate::outcome::NodeState;
 
 impl Node {
-    /// Ends the run unless something on the node was changed, or may have been.
+    /// Ends the run at hand unless something on the node was changed, or may have been.
     pub fn interrupt(&mut self, turn: &mut Turn<'_>) {
         if self.run.as_ref().is_some_and(Run::is_harmless) {
             self.end(turn, Verdict::bare(NodeState::Cancelled, "interrupted; nothing was done there"));
@@ -24,7 +24,7 @@ impl Node {
         self.forsake(turn);
         let Some(run) = &self.run else { return };
         let verdict = if let Phase::Cleaning { verdict, removal } = &run.phase {
-            with_note(verdict.clone(), &format!("the watcher {} may still be there", removal.name()))
+            verdict.clone().noting(&format!("the watcher {} may still be there", removal.name()))
         } else {
             let reason = format!("interrupted during {}, which may have been done or not", run.under_way());
             Verdict::bare(NodeState::Cancelled, reason)

@@ -72,13 +72,12 @@ impl World {
         let members = self.cluster.nodes.iter().map(|n| n.spec.address.clone()).collect();
         let plan = Plan { operation, timeout: TIMEOUT, members, services: Some(Arc::new(services())) };
         let begun = self.now;
-        let effects = self.cluster.begin(begun, plan, parallel, None);
-        self.perform(effects);
+        let operation = self.begin(plan, parallel);
         let mut pulls = pulls.iter().map(|after| begun + ms(*after)).collect::<Vec<_>>();
         pulls.sort_unstable();
         let (mut pulls, mut pulled) = (pulls.into_iter().peekable(), 0);
         let mut before = None;
-        while !self.cluster.is_finished() {
+        while self.cluster.is_under_way(operation) {
             let coming = self.coming.first_key_value().map(|((at, _), _)| *at);
             let next = [coming, self.cluster.next_deadline()].into_iter().flatten().min();
             let next = next.expect("something will happen").max(self.now);
@@ -86,12 +85,12 @@ impl World {
                 pulled += 1;
                 let effects = if pulled == 1 {
                     before.get_or_insert_with(|| self.changed());
-                    self.cluster.interrupt(self.now)
+                    self.cluster.interrupt(self.now, operation)
                 } else {
-                    self.cluster.leave(self.now)
+                    self.cluster.leave(self.now, operation)
                 };
                 self.perform(effects);
-                assert!(pulled < 2 || self.cluster.is_finished(), "the second leaves at once");
+                assert!(pulled < 2 || !self.cluster.is_under_way(operation), "the second leaves at once");
                 continue;
             }
             let input = match coming {
@@ -105,7 +104,7 @@ impl World {
         if let Some(before) = before {
             assert_eq!(self.changed(), before, "nothing is begun after an interrupt");
         }
-        let rows = self.cluster.take_rows();
+        let rows = self.finished.remove(&operation).expect("it has finished");
         assert_eq!(rows.len(), self.ended.len(), "one row for each end");
         rows
     }
