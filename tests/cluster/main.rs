@@ -9,6 +9,8 @@
 
 mod inventory;
 mod journey;
+mod live;
+mod net;
 mod nodes;
 mod preflight;
 mod trouble;

@@ -13,7 +13,9 @@ use std::path::{Path, PathBuf};
 
 use circus_tests::daemon::built;
 use circus_tests::wait::until;
+use circus_tests::wire::Wire;
 use nix::sys::signal::Signal;
+use serde_json::json;
 
 use crate::terminal::Terminal;
 
@@ -39,6 +41,26 @@ fn processes(dir: &Path) -> Vec<String> {
         .map(|line| String::from_utf8_lossy(&line).replace('\0', " "))
         .filter(|l| l.contains(&*name))
         .collect()
+}
+
+/// Waits until each node of the demo is stopping something.
+fn stop_has_begun(dir: &Path) {
+    let nodes = std::fs::read_dir(dir).expect("the demo's files").flatten();
+    let inis = nodes.filter_map(|node| std::fs::read_to_string(node.path().join("circus.ini")).ok());
+    let option = |ini: &str, name: &str| {
+        let line = ini.lines().find_map(|line| line.strip_prefix(name)).expect("it is given");
+        line.trim_start_matches([' ', '=']).to_owned()
+    };
+    let mut count = 0;
+    for ini in inis {
+        count += 1;
+        let mut wire = Wire::connect(&option(&ini, "endpoint"), &option(&ini, "pubsub_endpoint"));
+        until("the stop to have begun", || {
+            let reply = wire.call("status", &json!({}));
+            reply["statuses"].to_string().contains("stopp").then_some(())
+        });
+    }
+    assert_eq!(count, 3, "{}", dir.display());
 }
 
 fn assert_nothing_is_left(dir: &Path) {
@@ -115,6 +137,7 @@ fn an_interrupt_ends_the_operation_and_not_the_console() {
     // The stand-ins take seconds to stop.
     terminal.write("stop --yes\r");
     terminal.expect("stop 0/3");
+    stop_has_begun(&dir);
     // Once: what is under way goes on to its end.
     terminal.write("\u{3}");
     terminal.expect("interrupted: what is under way goes on to its end; Ctrl-C again leaves at once");
@@ -125,6 +148,7 @@ fn an_interrupt_ends_the_operation_and_not_the_console() {
     // Twice: nothing is waited for.
     terminal.write("stop --yes\r");
     terminal.expect("stop 0/3");
+    stop_has_begun(&dir);
     terminal.write("\u{3}");
     terminal.expect("leaves at once");
     terminal.write("\u{3}");
