@@ -1,5 +1,6 @@
 //! Gives memory back a moment after something large was dealt with; otherwise the allocator would keep the
-//! scattered rest of it for the next large thing, which may come tomorrow.
+//! scattered rest of it for the next large thing, which may come tomorrow, and the program's own pages that
+//! only this needed would stay mapped.
 //!
 //! ```text
 //!  at rest ──something large──► due in a moment ──► given back, at rest
@@ -14,7 +15,7 @@ use tokio::time::sleep_until;
 
 use crate::arbiter::input::Input;
 use crate::host::clock;
-use crate::host::spawn::heap;
+use crate::host::spawn::{heap, text};
 
 /// How long after: replies have left by then, and a storm of large messages pays once in this time.
 const MOMENT: Duration = Duration::from_secs(2);
@@ -58,6 +59,7 @@ impl Trim {
             sleep_until(due.into()).await;
             self.due = None;
             heap::give_back();
+            text::let_go();
         }
         std::future::pending().await
     }

@@ -23,6 +23,7 @@ mod lend;
 pub(crate) mod plan;
 pub(crate) mod program;
 pub(crate) mod raw;
+pub(crate) mod text;
 
 use std::ffi::{CString, c_char};
 use std::io;

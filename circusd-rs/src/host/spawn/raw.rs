@@ -12,6 +12,9 @@ use tokio::io::unix::AsyncFd;
 
 use crate::arbiter::input::Usage;
 
+/// The kernel counts pages for each thread and adds them up now and then; it may be wrong by so many bytes.
+const COUNT_ERROR: u64 = 512 * 1024;
+
 /// `kill(2)`: a positive number is a process, a negative one a group.
 pub(crate) fn kill(target: i32, signal: i32) -> io::Result<()> {
     // SAFETY: kill takes two numbers and touches no memory of ours.
@@ -42,8 +45,19 @@ pub(crate) fn watched(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     Ok(unsafe { AsyncFd::register(fd) }?)
 }
 
-/// How a process ended, as circus counts: exit status, or minus the signal number; and what it used.
-pub(crate) fn reap(pid: i32) -> io::Result<Option<(i32, Usage)>> {
+/// The most memory this process held at once so far, in bytes.
+pub(crate) fn own_peak() -> u64 {
+    let usage = nix::sys::resource::getrusage(nix::sys::resource::UsageWho::RUSAGE_SELF);
+    usage.map_or(0, |usage| kibibytes(usage.max_rss()))
+}
+
+fn kibibytes(count: i64) -> u64 {
+    u64::try_from(count).unwrap_or(0).saturating_mul(1024)
+}
+
+/// How a process ended, as circus counts: exit status, or minus the signal number; and what it used, where
+/// `floor` is what the kernel counted as its memory before it executed its program.
+pub(crate) fn reap(pid: i32, floor: u64) -> io::Result<Option<(i32, Usage)>> {
     let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
     let mut used = MaybeUninit::<libc::rusage>::zeroed();
     let options = libc::WEXITED | libc::WNOHANG;
@@ -61,9 +75,11 @@ pub(crate) fn reap(pid: i32) -> io::Result<Option<(i32, Usage)>> {
         let (seconds, micros) = (u64::try_from(time.tv_sec), u64::try_from(time.tv_usec));
         Duration::from_secs(seconds.unwrap_or(0)) + Duration::from_micros(micros.unwrap_or(0))
     };
+    let max_rss = kibibytes(used.ru_maxrss);
     let usage = Usage {
         core: info.si_code == libc::CLD_DUMPED,
-        max_rss: u64::try_from(used.ru_maxrss).unwrap_or(0) * 1024,
+        max_rss,
+        max_rss_exact: max_rss > floor.saturating_add(COUNT_ERROR),
         cpu: time(used.ru_utime) + time(used.ru_stime),
     };
     Ok(ended(&info).map(|(_, code)| (code, usage)))
