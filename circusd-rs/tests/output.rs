@@ -3,19 +3,20 @@
 #![expect(clippy::disallowed_methods, reason = "a test of the whole program starts it and waits for it")]
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests may fail like tests")]
 
-#[path = "output/node.rs"]
+#[expect(dead_code, reason = "this file needs a part of it")]
 mod node;
+#[path = "output/oom.rs"]
+mod oom;
 #[path = "output/why.rs"]
 mod why;
 
 use std::fs;
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use circus_protocol::transport::{LinkEvent, LinkOptions, Subscriber};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use node::{Node, PATIENCE, call, until_told};
+use node::{Node, PATIENCE, call, until, until_told};
 use serde_json::{Value, json};
 
 /// All that a stream has written, the oldest file first.
@@ -25,17 +26,6 @@ fn all(path: &Path) -> String {
     files.reverse();
     files.push(path.to_owned());
     files.iter().map(|file| fs::read_to_string(file).unwrap_or_default()).collect()
-}
-
-fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(Instant::now() < deadline, "{what} did not happen");
-        std::thread::sleep(Duration::from_millis(20));
-    }
 }
 
 fn script(dir: &tempfile::TempDir, text: &str) -> String {
@@ -124,7 +114,23 @@ async fn what_cannot_be_written_is_counted_or_waits_as_the_stream_says() {
     };
     let watchers = watcher("keeps", "stdout_stream.on_full = block\n") + &watcher("drops", "");
     let mut node = Node::start_in(dir, &watchers);
+    let mut client = node.client();
+    let mut heard = Subscriber::connect(node.pubsub.clone(), LinkOptions::default()).unwrap();
+    heard.subscribe("watcher.drops.output").unwrap();
     until("two complaints", || (node.log().matches("cannot write the output").count() == 2).then_some(()));
+    for (name, waits, text) in [("keeps", true, "who prints waits."), ("drops", false, " bytes were lost ")] {
+        let status = until_told(&mut client, "status", json!({"name": name}), |reply| {
+            reply["stdout"].is_object().then(|| reply.clone())
+        })
+        .await;
+        assert_eq!(status["stdout"]["waits"], waits, "{status}");
+        let told = call(&mut client, "why", json!({"name": name})).await;
+        let output = &told["outputs"]["stdout"];
+        assert!(output["error"].as_str().unwrap().contains("No such file"), "{told}");
+        assert_eq!(output["lost_bytes"].as_u64().unwrap() > 0, !waits, "{told}");
+        let story = told["story"].as_str().unwrap();
+        assert!(story.contains("Its stdout cannot be written for ") && story.contains(text), "{story}");
+    }
     fs::create_dir(&later).unwrap();
     let kept = until("what waited", || {
         fs::read_to_string(later.join("keeps")).ok().filter(|text| text.ends_with("30000\n"))
@@ -144,6 +150,18 @@ async fn what_cannot_be_written_is_counted_or_waits_as_the_stream_says() {
     assert!(told.contains("can be written again"), "{told}");
     assert!(told.contains("drops") && told.contains("stdout"), "it says whose: {told}");
     assert_eq!(node.log().matches("cannot write the output").count(), 2, "each is said once");
+    let frames = message(&mut heard).await;
+    let event: Value = serde_json::from_str(&frames[1]).unwrap();
+    assert_eq!((frames[0].as_str(), &event["works"]), ("watcher.drops.output", &json!(true)));
+    assert!(event["lost_lines"].as_u64().unwrap() > 0, "{event}");
+    for name in ["keeps", "drops"] {
+        let status = until_told(&mut client, "status", json!({"name": name}), |reply| {
+            reply["stdout"].is_null().then(|| reply.clone())
+        })
+        .await;
+        assert_eq!(status["status"], "active");
+        assert_eq!(call(&mut client, "why", json!({"name": name})).await["outputs"], json!({}));
+    }
     node.stop();
 }
 

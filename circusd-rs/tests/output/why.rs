@@ -172,6 +172,66 @@ async fn commanded(client: &mut Client) {
 }
 
 #[tokio::test]
+async fn a_service_keeps_its_last_minutes_and_so_does_who_asks_for_it() {
+    let script = "while :; do :; done & sleep 1000";
+    let watcher =
+        |name: &str, more: &str| format!("[watcher:{name}]\ncmd = sh -c \"{script}\"\n{more}{COMMON}");
+    let quick = "figures_interval = 1\n";
+    let ini = watcher("asks", quick) + &watcher("never", "") + &watcher("served", "figures_interval = 1.5\n");
+    let mut node = Node::start(&format!("[service:served]\n{ini}"));
+    let mut client = node.client();
+    let shown = call(&mut client, "get", json!({"name": "asks", "keys": ["figures_interval"]})).await;
+    assert_eq!(shown["options"]["figures_interval"], 1.0, "{shown}");
+    for (name, looked) in [("asks", true), ("served", true), ("never", false)] {
+        let told = dead_after_a_while(&mut client, name, if looked { 2 } else { 0 }).await;
+        let figures = told["crash"]["figures"].as_array().unwrap();
+        let story = told["story"].as_str().unwrap();
+        assert_eq!((figures.len() >= 2, story.contains(" of a processor")), (looked, looked), "{told}");
+        let busy = |figures: &Value| figures["cpu"].as_f64().unwrap() > 1.0 && figures["processes"] == 3;
+        assert_eq!(figures.iter().any(busy), looked, "{told}");
+        assert!(figures.iter().all(|figures| figures["memory"].as_u64().unwrap() > 100_000), "{told}");
+        // A shell is smaller than the daemon that it was a copy of.
+        assert_eq!(told["crash"]["max_rss_exact"], false, "{told}");
+    }
+    node.stop();
+}
+
+/// Killed after a few seconds, or after more of them, if that was too soon for so many looks.
+async fn dead_after_a_while(client: &mut Client, name: &str, looks: usize) -> Value {
+    let mut seconds = 4;
+    loop {
+        let pid = first_pid(client, name).await;
+        tokio::time::sleep(std::time::Duration::from_secs(seconds)).await;
+        kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
+        let told = until_told(client, "why", json!({"name": name}), |reply| {
+            // All of it is gone, so that it can be started again.
+            (reply["crash"]["pid"] == pid && reply["state"] == "stopped").then(|| reply.clone())
+        })
+        .await;
+        if seconds > 60 || told["crash"]["figures"].as_array().is_some_and(|found| found.len() >= looks) {
+            return told;
+        }
+        call(client, "start", json!({"name": name, "waiting": true})).await;
+        seconds *= 2;
+    }
+}
+
+#[tokio::test]
+async fn restarts_are_counted_whatever_for() {
+    let ini = format!("[watcher:web]\ncmd = sleep 1000\n{COMMON}").replace("respawn = False\n", "");
+    let mut node = Node::start(&ini);
+    let mut client = node.client();
+    first_pid(&mut client, "web").await;
+    call(&mut client, "restart", json!({"name": "web", "waiting": true})).await;
+    let pid = first_pid(&mut client, "web").await;
+    kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
+    let told = verdict(&mut client, "web", "crash", "killed-from-outside").await;
+    assert_eq!((&told["crash"]["crashes"], &told["crash"]["restarts"]), (&json!(1), &json!(1)), "{told}");
+    assert!(told["story"].as_str().unwrap().contains("filled again once in the 10 min before"), "{told}");
+    node.stop();
+}
+
+#[tokio::test]
 async fn the_last_words_of_a_crash_are_kept() {
     let script = "for n in $(seq 1 500); do echo out $n; done; echo last >&2; exit 9";
     let mut node = Node::start(&format!("[watcher:web]\ncmd = sh -c \"{script}\"\n{COMMON}"));
