@@ -17,6 +17,7 @@ pub mod socket;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use circus_protocol::name::WatcherName;
 use circus_protocol::number::Signal;
@@ -72,6 +73,8 @@ pub struct Global {
     pub pidfile: Option<String>,
     /// Umask of the daemon and its children.
     pub umask: Option<u32>,
+    /// Whether processes get control groups where the daemon may make some (ours).
+    pub cgroups: bool,
     /// Log level as configured.
     pub loglevel: Option<String>,
     /// Log target as configured.
@@ -94,6 +97,7 @@ impl Default for Global {
             hook_timeout: 60.0,
             pidfile: None,
             umask: None,
+            cgroups: true,
             loglevel: None,
             logoutput: None,
             loggerconfig: None,
@@ -175,6 +179,8 @@ pub struct WatcherConfig {
     pub hooks: BTreeMap<String, HookConfig>,
     /// What follows a death, beyond `respawn` (ours).
     pub policy: policy::Policy,
+    /// Between two looks at its processes' figures, zero for none at all (ours); see [`Self::looks`].
+    pub figures: Option<Duration>,
     /// Unknown keys of the section, visible in `options`.
     pub custom: BTreeMap<String, Value>,
     /// Came from a file (then `options` shows other nulls than after `add`).
@@ -221,11 +227,15 @@ impl WatcherConfig {
             stderr_stream: None,
             hooks: BTreeMap::new(),
             policy: policy::Policy::default(),
+            figures: None,
             custom: BTreeMap::new(),
             from_file: false,
         }
     }
 }
+
+/// How often services are looked at that do not say it themselves: few, and worth it.
+const SERVICE_LOOKS: Duration = Duration::from_secs(10);
 
 /// A user or a group. Files name it by text, and clients see that text even when it is a number.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -250,6 +260,14 @@ impl WatcherConfig {
     #[must_use]
     pub fn respawns(&self) -> bool {
         self.policy.restart.map_or(self.respawn, |restart| restart != policy::Restart::Never)
+    }
+
+    /// How often its processes are looked at, so that a crash card has the last minutes before; of a
+    /// watcher that is no service never, unless it asks for it.
+    #[must_use]
+    pub fn looks(&self, is_service: bool) -> Option<Duration> {
+        let given = self.figures.or(is_service.then_some(SERVICE_LOOKS));
+        given.filter(|interval| !interval.is_zero())
     }
 
     /// Its hooks that are Python functions.

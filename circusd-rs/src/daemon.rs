@@ -38,7 +38,7 @@ use crate::config::Config;
 use crate::endpoint::control::Control;
 use crate::endpoint::events::Events;
 use crate::host::account;
-use crate::host::cgroup::Cgroups;
+use crate::host::cgroup::{CgroupError, Cgroups};
 use crate::host::clock::Clock;
 use crate::host::descriptors;
 use crate::host::files::Source;
@@ -99,10 +99,7 @@ async fn serve(prepared: Prepared) -> Result<ExitCode, SetupError> {
     let (told, reads) = (sockets.told(), sockets.reads());
     runner.keep(sockets);
     runner.listeners(events.aside(LIVE));
-    match Cgroups::open() {
-        Ok(cgroups) => runner.confine(cgroups),
-        Err(reason) => tracing::debug!(%reason, "processes have no cgroups"),
-    }
+    confine(&mut runner, config.circus.cgroups);
     let mut tasks = JoinSet::new();
     tasks.spawn(interrupts.pass_on(inputs.clone()));
     let discovery = discovery.map(|discovery| tasks.spawn(discovery.answer()));
@@ -141,6 +138,14 @@ async fn serve(prepared: Prepared) -> Result<ExitCode, SetupError> {
     tracing::info!("Arbiter exiting");
     drop(pidfile);
     Ok(ExitCode::from(code))
+}
+
+fn confine(runner: &mut Runner, wanted: bool) {
+    let cgroups = if wanted { Cgroups::open() } else { Err(CgroupError::Unwanted) };
+    match cgroups {
+        Ok(cgroups) => runner.confine(cgroups),
+        Err(reason) => tracing::debug!(%reason, "processes have no cgroups"),
+    }
 }
 
 fn open_feed(
@@ -430,6 +435,7 @@ fn reply_of(input: &Input) -> Option<ReplyTo> {
         | Input::Delivered { .. }
         | Input::LogRead { .. }
         | Input::Recalled { .. }
+        | Input::Output { .. }
         | Input::Configured { .. }
         | Input::ResetDone { .. }
         | Input::Preflighted { .. }

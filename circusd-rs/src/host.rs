@@ -3,7 +3,7 @@
 //! ```text
 //!  daemon loop ──Effect──► runner ─┬─► warden ── fork, signal, reap: every process of ours
 //!        ▲                         │      └─ pipes ─► output ── files, terminal
-//!        │                         ├─► sampler ── /proc
+//!        │                         ├─► sampler ── /proc ◄── history: the last minutes of figures
 //!        └────────Input────────────┴─► a thread for each job: configure, reset
 //! ```
 //!
@@ -28,6 +28,8 @@ pub(crate) mod mark;
 pub mod cgroup;
 
 pub(crate) mod oom;
+
+pub(crate) mod history;
 
 pub mod descriptors;
 

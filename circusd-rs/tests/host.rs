@@ -7,7 +7,7 @@
 #[path = "host/world.rs"]
 mod world;
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::path::Path;
 use std::time::Instant;
@@ -15,8 +15,8 @@ use std::time::Instant;
 use circus_protocol::number::{Pid, Signal};
 use circus_protocol::reply::Refusal;
 use circusd_rs::arbiter::effect::{Effect, Reach, SampleTarget, SpawnSpec, Stdio};
-use circusd_rs::arbiter::id::{Key, SampleTag};
-use circusd_rs::arbiter::input::Input;
+use circusd_rs::arbiter::id::{Key, SampleTag, WatcherId};
+use circusd_rs::arbiter::input::{Input, StreamState};
 use circusd_rs::config::{StreamClass, StreamConfig};
 use circusd_rs::host::cgroup::Cgroups;
 use circusd_rs::host::runner::Orphans::Left;
@@ -293,9 +293,21 @@ fn who_keeps_the_pipe_open_keeps_nobody_waiting_and_is_heard() {
 fn an_unwritable_file_does_not_stop_the_child() {
     World::play(ROOM, Left, async |world| {
         world.open(1, file(Path::new("/no/such/dir/log")), file(Path::new("/dev/full")));
-        let key = world.spawn(loud("head -c 1000000 /dev/zero; head -c 1000000 /dev/zero >&2; exit 6"));
-        world.spawned(key).await;
-        assert_eq!(world.exited(key).await, (Some(6), false));
+        world.spawn(loud("head -c 1000000 /dev/zero; head -c 1000000 /dev/zero >&2; exit 6"));
+        let (mut failing, mut end) = (BTreeMap::new(), None);
+        while end.is_none() || failing.len() < 2 {
+            match world.next().await {
+                Input::Output { watcher: WatcherId(1), state: StreamState::Fails(trouble) } => {
+                    failing.insert(trouble.feed.name(), trouble.error);
+                }
+                Input::Spawned { .. } => {}
+                Input::Exited { exit_code, lingering: false, .. } => end = exit_code,
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(end, Some(6));
+        assert!(failing["stdout"].contains("/no/such/dir/log"), "{failing:?}");
+        assert!(failing["stderr"].contains("No space left on device"), "{failing:?}");
     });
 }
 

@@ -250,6 +250,7 @@ fn only_what_a_start_leaves_in_the_log_counts() {
             stderr: circusd_rs::arbiter::effect::Stdio::Inherit,
             sockets: circusd_rs::arbiter::effect::SocketUse::default(),
             preparation: Some(Arc::new(preparation)),
+            looks: None,
         };
         nix::unistd::mkfifo(&world.path("go"), nix::sys::stat::Mode::S_IRWXU).unwrap();
         let key = Key(1);

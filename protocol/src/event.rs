@@ -86,6 +86,19 @@ pub enum EventKind {
         /// Why, or what is missing.
         detail: String,
     },
+    /// What a watcher's processes print cannot be written, or can be again (extension).
+    Output {
+        /// `stdout` or `stderr`.
+        stream: String,
+        /// Why it cannot; `None` when it can again.
+        error: Option<String>,
+        /// Whether the processes wait meanwhile; otherwise what they print is lost.
+        waits: bool,
+        /// What was lost, in bytes.
+        lost_bytes: u64,
+        /// The same, in lines.
+        lost_lines: u64,
+    },
 }
 
 impl EventKind {
@@ -106,6 +119,7 @@ impl EventKind {
             Self::HookFailure { .. } => "hook_failure",
             Self::Waiting { .. } => "waiting",
             Self::Ready { .. } => "ready",
+            Self::Output { .. } => "output",
         }
     }
 }
@@ -153,6 +167,15 @@ impl Event {
                 put("state", state.word().into());
                 put("ready", (*ready).into());
                 put("detail", detail.as_str().into());
+                put("time", time);
+            }
+            EventKind::Output { stream, error, waits, lost_bytes, lost_lines } => {
+                put("stream", stream.as_str().into());
+                put("works", error.is_none().into());
+                put("error", error.as_deref().into());
+                put("waits", (*waits).into());
+                put("lost_bytes", (*lost_bytes).into());
+                put("lost_lines", (*lost_lines).into());
                 put("time", time);
             }
             EventKind::Start
@@ -208,6 +231,13 @@ fn kind(action: &str, map: &Map<String, Value>) -> Result<EventKind, EventError>
                 Readiness::from_json(map).ok_or(EventError::Without("a state"))?;
             EventKind::Ready { state, ready, detail }
         }
+        "output" => EventKind::Output {
+            stream: text(map, "stream")?,
+            error: map.get("error").and_then(Value::as_str).map(str::to_owned),
+            waits: map.get("waits").and_then(Value::as_bool).unwrap_or(false),
+            lost_bytes: map.get("lost_bytes").and_then(Value::as_u64).unwrap_or(0),
+            lost_lines: map.get("lost_lines").and_then(Value::as_u64).unwrap_or(0),
+        },
         _ => return Err(EventError::Action(action.to_owned())),
     })
 }

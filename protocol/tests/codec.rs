@@ -175,6 +175,16 @@ fn every_event_reads_back() {
             r#"{"waiting_for": "backoff", "why": "w", "wid": 2, "retry_at": 1795331251.5, "time": 1795331250.25}"#,
         ),
         (
+            EventKind::Output {
+                stream: "stdout".to_owned(),
+                error: Some("full".to_owned()),
+                waits: false,
+                lost_bytes: 7,
+                lost_lines: 1,
+            },
+            r#"{"stream": "stdout", "works": false, "error": "full", "waits": false, "lost_bytes": 7, "lost_lines": 1, "time": 1795331250.25}"#,
+        ),
+        (
             EventKind::Ready { state: ReadyState::Joined, ready: true, detail: String::new() },
             r#"{"state": "joined", "ready": true, "detail": "", "time": 1795331250.25}"#,
         ),

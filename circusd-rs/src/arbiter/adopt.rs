@@ -170,6 +170,7 @@ impl Arbiter {
                         if before.numprocesses != config.numprocesses {
                             watcher.wish_count(config.numprocesses);
                         }
+                        watcher.config.figures = config.figures;
                         if before.policy != config.policy {
                             watcher.wish_policy(config.policy);
                         }

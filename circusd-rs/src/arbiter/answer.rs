@@ -14,6 +14,7 @@ use crate::arbiter::process::Process;
 use crate::arbiter::standing::Standing;
 use crate::arbiter::time::Now;
 use crate::arbiter::watcher::Watcher;
+use crate::arbiter::watcher::standing::Record;
 use crate::arbiter::{Arbiter, Work};
 use crate::config::option;
 
@@ -96,7 +97,10 @@ impl Arbiter {
                 let statuses: Map<String, Value> = self.present().map(status).collect();
                 Ok(ok(json!({"statuses": statuses})))
             }
-            Command::Status { name: Some(name) } => Ok(status(self.get(name)?.standing(now))),
+            Command::Status { name: Some(name) } => {
+                let watcher = self.get(name)?;
+                Ok(status(watcher.standing(now), &watcher.record))
+            }
             Command::NumWatchers => Ok(ok(json!({"numwatchers": self.present().count()}))),
             Command::NumProcesses { name: None } => {
                 let count: usize = self.present().map(|watcher| watcher.pids().count()).sum();
@@ -296,18 +300,26 @@ impl Arbiter {
     }
 }
 
-/// The state, and, where circus has no word for it, why it is in it.
-fn status(standing: Standing) -> Reply {
-    let Some(waiting_for) = standing.reason.waiting_for() else {
+/// The state, and, where circus has no word for it, why it is in it; and which of its streams do not work.
+fn status(standing: Standing, record: &Record) -> Reply {
+    let waiting_for = standing.reason.waiting_for();
+    let troubles = || record.stdout.iter().chain(&record.stderr);
+    if waiting_for.is_none() && troubles().next().is_none() {
         return Reply::Status(standing.state.to_owned());
-    };
-    let until = standing.until.map_or(Value::Null, float);
-    ok(json!({
-        "status": standing.state,
-        "waiting_for": waiting_for,
-        "why": standing.reason.to_string(),
-        "retry_at": until,
-    }))
+    }
+    let mut body = Map::new();
+    let mut put = |key: &str, value: Value| body.insert(key.to_owned(), value);
+    put("status", standing.state.into());
+    if let Some(waiting_for) = waiting_for {
+        put("waiting_for", waiting_for.into());
+        put("why", standing.reason.to_string().into());
+        put("retry_at", standing.until.map_or(Value::Null, float));
+    }
+    for trouble in troubles() {
+        let since = float(trouble.since);
+        put(trouble.feed.name(), json!({"error": trouble.error, "since": since, "waits": trouble.waits}));
+    }
+    ok(Value::Object(body))
 }
 
 /// What the host read, with what only we know: age since our own start, when that was, which worker.

@@ -13,6 +13,7 @@ use crate::arbiter::load::Held;
 use crate::arbiter::operation::{Goal, Operation, Shape, Then};
 use crate::arbiter::services::ServiceJob;
 use crate::arbiter::sockets::SocketJob;
+use crate::arbiter::story::Tale;
 use crate::arbiter::{Arbiter, Work};
 
 /// What the host is doing for a client.
@@ -37,7 +38,7 @@ pub(super) enum Job {
     /// A log is being read, or the last words of this watcher's process.
     Logs {
         reply: Option<ReplyTo>,
-        story: Option<(WatcherId, Option<Key>)>,
+        story: Option<Tale>,
     },
 }
 

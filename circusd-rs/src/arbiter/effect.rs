@@ -336,6 +336,8 @@ pub struct SpawnSpec {
     pub sockets: SocketUse,
     /// What is done before; only for a watcher's first process.
     pub preparation: Option<Arc<Preparation>>,
+    /// How often its figures are looked at, if anybody will want to know.
+    pub looks: Option<Duration>,
 }
 
 /// What a process gets of the managed sockets.

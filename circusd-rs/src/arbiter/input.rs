@@ -9,6 +9,7 @@ use circus_protocol::service::preflight::Facts;
 use circus_protocol::service::{ConfigureOutcome, ResetOutcome};
 use serde_json::{Map, Value};
 
+use crate::arbiter::effect::Feed;
 use crate::arbiter::id::{JobId, Key, ReplyTo, SampleTag, WatcherId};
 use crate::config::Config;
 use crate::config::socket::SocketConfig;
@@ -87,6 +88,15 @@ pub enum Input {
         job: JobId,
         /// What is known; nothing, where nothing is.
         words: Box<LastWords>,
+        /// What is wrong with the watcher's streams now.
+        troubles: Vec<StreamTrouble>,
+    },
+    /// A watcher's output cannot be written, or can be again. Only the last state of each stream is told.
+    Output {
+        /// Whose.
+        watcher: WatcherId,
+        /// How it is now.
+        state: StreamState,
     },
     /// A `Configure` was carried out, or refused with everything that is wrong.
     Configured {
@@ -168,12 +178,25 @@ pub struct LogText {
 }
 
 /// How many processes the kernel has ended for want of memory while one lived that SIGKILL ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct OomKills {
     /// In the process' own tree, as its cgroup counts: any is proof. `None` when nobody counts.
     pub tree: Option<u64>,
+    /// In the smallest group around it whose memory is counted; `None` where there is none.
+    pub group: Option<MemoryGroup>,
     /// On the whole machine, this tree or another: none is proof that it was something else.
     pub machine: Option<u64>,
+}
+
+/// A control group whose memory is counted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemoryGroup {
+    /// How many were killed in it while the process lived; none is proof that it was something else.
+    pub kills: u64,
+    /// The lowest limit on it or around it, in bytes, and the folder that has it.
+    pub limit: Option<(u64, String)>,
+    /// The most it has used so far, in bytes.
+    pub peak: Option<u64>,
 }
 
 /// What a process had used when it ended, and whether it left a core dump.
@@ -183,12 +206,28 @@ pub struct Usage {
     pub core: bool,
     /// The most memory it held at once, in bytes.
     pub max_rss: u64,
+    /// Whether that is its own figure. Before it executed its program it was a copy of the daemon, and the
+    /// kernel counts that: who stayed smaller used at most so much.
+    pub max_rss_exact: bool,
     /// Its own time on a processor and that of the children it waited for.
     pub cpu: Duration,
 }
 
-/// What a process that died wrote last, and what is wrong with one that could not be started.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+/// What a process and all who descend from it used at one moment.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Figures {
+    /// Unix time.
+    pub at: f64,
+    /// Percent of one processor since the figures before.
+    pub cpu: f64,
+    /// Resident bytes; pages that several share count for each.
+    pub memory: u64,
+    /// How many they were.
+    pub processes: u32,
+}
+
+/// What is remembered of a process that died, and what is wrong with one that could not be started.
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct LastWords {
     /// What is no UTF-8 is replaced.
     pub stdout: String,
@@ -196,6 +235,52 @@ pub struct LastWords {
     pub stderr: String,
     /// Looked at now, if it was asked for.
     pub program: Option<Program>,
+    /// Its last minutes, the oldest first; none where nobody looked.
+    pub figures: Vec<Figures>,
+}
+
+/// How a stream is.
+#[derive(Debug, Clone, PartialEq)]
+pub enum StreamState {
+    /// It can be written again, or nobody wants to any more.
+    Works {
+        /// Which.
+        feed: Feed,
+        /// What was lost meanwhile, in bytes.
+        lost_bytes: u64,
+        /// The same, in lines.
+        lost_lines: u64,
+    },
+    /// It cannot be written.
+    Fails(StreamTrouble),
+}
+
+impl StreamState {
+    /// Which it is.
+    #[must_use]
+    pub fn feed(&self) -> Feed {
+        match self {
+            Self::Works { feed, .. } => *feed,
+            Self::Fails(trouble) => trouble.feed,
+        }
+    }
+}
+
+/// What is wrong with a stream.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StreamTrouble {
+    /// Which.
+    pub feed: Feed,
+    /// What the system said at first.
+    pub error: String,
+    /// Unix time at which that was.
+    pub since: f64,
+    /// Whether the processes wait (`on_full = block`); otherwise what they print is lost.
+    pub waits: bool,
+    /// What was lost so far, in bytes.
+    pub lost_bytes: u64,
+    /// The same, in lines.
+    pub lost_lines: u64,
 }
 
 /// What can be seen of a program that could not be started.

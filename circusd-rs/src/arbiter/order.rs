@@ -58,6 +58,8 @@ pub(super) struct Order {
     pub(super) stays_for: Option<String>,
     /// What is done before its first process starts.
     pub(super) preparation: Option<Arc<Preparation>>,
+    /// Somebody's data depends on it.
+    pub(super) is_service: bool,
     /// What its neighbours saw last.
     seen: Option<Seen>,
 }
@@ -149,6 +151,7 @@ impl Arbiter {
     fn leave_order(&mut self, id: WatcherId) {
         if let Some(Watcher { order, .. }) = self.watchers.get_mut(&id) {
             (order.gate, order.stays_for, order.preparation) = (None, None, None);
+            order.is_service = false;
         }
     }
 

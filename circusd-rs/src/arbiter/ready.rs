@@ -225,6 +225,7 @@ impl Arbiter {
         let preparation = (!preparation.is_empty()).then(|| std::sync::Arc::new(preparation));
         if let Some(watcher) = self.watchers.get_mut(&id) {
             watcher.order.preparation = preparation;
+            watcher.order.is_service = true;
         }
     }
 }

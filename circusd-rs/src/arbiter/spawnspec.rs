@@ -5,6 +5,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use circus_protocol::json::python_repr;
 use circus_protocol::number::Wid;
@@ -27,6 +28,7 @@ pub(super) fn build(
     wid: Wid,
     sockets: &Bound,
     preparation: Option<Arc<Preparation>>,
+    looks: Option<Duration>,
 ) -> Result<Arc<SpawnSpec>, String> {
     let (argv, fresh) = argv(config, wid, sockets)?;
     Ok(Arc::new(SpawnSpec {
@@ -44,6 +46,7 @@ pub(super) fn build(
         stderr: output(config.close_child_stderr, config.stderr_stream.as_ref()),
         sockets: SocketUse { inherit: config.use_sockets, fresh, stdin: stdin_socket(config, sockets)? },
         preparation,
+        looks,
     }))
 }
 

@@ -5,8 +5,10 @@
 //! changes nothing.
 
 pub(super) mod card;
+mod series;
 mod verdict;
 
+use circus_protocol::event::EventKind;
 use circus_protocol::json::float;
 use circus_protocol::reply::{Refusal, Reply};
 use circus_protocol::service::ExitMeaning;
@@ -14,9 +16,9 @@ use serde_json::{Map, Value, json};
 
 use crate::arbiter::command::ok;
 use crate::arbiter::deliver::Job;
-use crate::arbiter::effect::{Effect, Recollection};
-use crate::arbiter::id::{JobId, ReplyTo};
-use crate::arbiter::input::LastWords;
+use crate::arbiter::effect::{Effect, Feed, Recollection};
+use crate::arbiter::id::{JobId, Key, ReplyTo, WatcherId};
+use crate::arbiter::input::{LastWords, StreamState, StreamTrouble};
 use crate::arbiter::standing::{Reason, Standing};
 use crate::arbiter::watcher::Watcher;
 use crate::arbiter::{Arbiter, Work, spawnspec};
@@ -26,21 +28,70 @@ use verdict::{Verdict, signal_name, verdict};
 /// How many of the last lines the text quotes; the rest is in the structured part.
 const QUOTED: usize = 5;
 
+/// How often the host is asked again because another process died meanwhile: who dies faster than this has
+/// no last words.
+const AGAIN: u8 = 3;
+
+/// A story for which the host was asked what it remembers of this process.
+#[derive(Debug)]
+pub(super) struct Tale {
+    watcher: WatcherId,
+    key: Option<Key>,
+    again: u8,
+}
+
 impl Arbiter {
     pub(super) fn why(&mut self, name: &str, reply: Option<ReplyTo>, work: &mut Work) -> Result<(), Refusal> {
-        let watcher = self.get(name)?;
-        let (id, last) = (watcher.id, watcher.cards.last());
-        let key = last.map(|card| card.key);
-        let program = last
-            .filter(|card| matches!(card.end, End::NotStarted { .. }))
-            .and_then(|card| spawnspec::build(&watcher.config, id, card.wid, &self.sockets.bound, None).ok());
-        let job = self.new_job(Job::Logs { reply, story: Some((id, key)) });
-        work.out.push(Effect::Recall { job, question: Box::new(Recollection { watcher: id, key, program }) });
+        let id = self.get(name)?.id;
+        self.remember(id, reply, AGAIN, work);
         Ok(())
     }
 
-    pub(super) fn recalled(&mut self, job: JobId, words: &LastWords, work: &mut Work) {
-        let Some(Job::Logs { reply, story: Some((id, key)) }) = self.jobs.remove(&job) else {
+    /// Asks the host what it remembers; if another process dies meanwhile, so many times again.
+    fn remember(&mut self, id: WatcherId, reply: Option<ReplyTo>, again: u8, work: &mut Work) {
+        let Some(watcher) = self.watchers.get(&id) else { return };
+        let last = watcher.cards.last();
+        let key = last.map(|card| card.key);
+        let program = last.filter(|card| matches!(card.end, End::NotStarted { .. })).and_then(|card| {
+            spawnspec::build(&watcher.config, id, card.wid, &self.sockets.bound, None, None).ok()
+        });
+        let job = self.new_job(Job::Logs { reply, story: Some(Tale { watcher: id, key, again }) });
+        work.out.push(Effect::Recall { job, question: Box::new(Recollection { watcher: id, key, program }) });
+    }
+
+    /// A stream's state has changed.
+    pub(super) fn output(&mut self, id: WatcherId, state: StreamState, work: &mut Work) {
+        // It may have been removed while that was under way.
+        let Some(watcher) = self.watchers.get_mut(&id) else { return };
+        let place = match state.feed() {
+            Feed::Stdout => &mut watcher.record.stdout,
+            Feed::Stderr => &mut watcher.record.stderr,
+        };
+        let stream = state.feed().name().to_owned();
+        let kind = match state {
+            StreamState::Works { lost_bytes, lost_lines, .. } => {
+                // Nobody was told that it did not.
+                let Some(trouble) = place.take() else { return };
+                EventKind::Output { stream, error: None, waits: trouble.waits, lost_bytes, lost_lines }
+            }
+            StreamState::Fails(trouble) => {
+                let StreamTrouble { error, waits, lost_bytes, lost_lines, .. } = trouble.clone();
+                *place = Some(Box::new(trouble));
+                EventKind::Output { stream, error: Some(error), waits, lost_bytes, lost_lines }
+            }
+        };
+        self.publish(id, kind, work);
+    }
+
+    pub(super) fn recalled(
+        &mut self,
+        job: JobId,
+        words: &LastWords,
+        troubles: &[StreamTrouble],
+        work: &mut Work,
+    ) {
+        let Some(Job::Logs { reply, story: Some(Tale { watcher: id, key, again }) }) = self.jobs.remove(&job)
+        else {
             debug_assert!(false, "job {job:?} recalls nothing");
             return;
         };
@@ -50,10 +101,20 @@ impl Arbiter {
         let service = self.services.get(watcher.config.name.original());
         let meanings = service.map(|service| service.exit_meanings.as_slice()).unwrap_or_default();
         // Another may have died since; these are not its words.
+        let is_the_last = watcher.cards.last().map(|card| card.key) == key;
+        if !is_the_last && again > 0 {
+            return self.remember(id, reply, again - 1, work);
+        }
         let silent = LastWords::default();
-        let words = if watcher.cards.last().map(|card| card.key) == key { words } else { &silent };
-        let story =
-            Story { watcher, standing: watcher.standing(work.now), words, meanings, now: work.now.wall };
+        let words = if is_the_last { words } else { &silent };
+        let story = Story {
+            watcher,
+            standing: watcher.standing(work.now),
+            words,
+            troubles,
+            meanings,
+            now: work.now.wall,
+        };
         work.reply(reply, story.tell());
     }
 }
@@ -63,6 +124,7 @@ struct Story<'a> {
     watcher: &'a Watcher,
     standing: Standing,
     words: &'a LastWords,
+    troubles: &'a [StreamTrouble],
     meanings: &'a [ExitMeaning],
     now: f64,
 }
@@ -81,6 +143,10 @@ impl Story<'_> {
         put("waiting_for", standing.reason.waiting_for().map_or(Value::Null, Value::from));
         put("until", standing.until.map_or(Value::Null, float));
         put("ready", self.watcher.readiness.told().to_json());
+        put(
+            "outputs",
+            self.troubles.iter().map(|trouble| (trouble.feed.name().to_owned(), told(trouble))).collect(),
+        );
         put("story", self.text(crash.as_ref()).into());
         put(
             "crash",
@@ -88,6 +154,7 @@ impl Story<'_> {
                 let mut told = figures(card, &verdict);
                 told.insert("stdout".to_owned(), self.words.stdout.as_str().into());
                 told.insert("stderr".to_owned(), self.words.stderr.as_str().into());
+                told.insert("figures".to_owned(), series::told(&self.words.figures));
                 Value::Object(told)
             }),
         );
@@ -109,6 +176,9 @@ impl Story<'_> {
         if let Some(until) = until {
             text += &format!(" That changes by itself in {}.", span(until - self.now));
         }
+        for trouble in self.troubles {
+            text += &format!("\n{}", self.trouble(trouble));
+        }
         match (crash, self.watcher.cards.commanded()) {
             (Some((card, verdict)), _) => text += &self.crash(card, verdict),
             (None, Some(card)) if *reason != Reason::Running => {
@@ -124,6 +194,17 @@ impl Story<'_> {
         text
     }
 
+    fn trouble(&self, trouble: &StreamTrouble) -> String {
+        let StreamTrouble { feed, error, since, waits, lost_bytes, lost_lines } = trouble;
+        let (feed, since) = (feed.name(), span(self.now - since));
+        let meanwhile = match (waits, lost_bytes) {
+            (true, _) => "who prints waits".to_owned(),
+            (false, 0) => "nothing was lost yet".to_owned(),
+            (false, bytes) => format!("{bytes} bytes were lost ({lost_lines} line ends)"),
+        };
+        format!("Its {feed} cannot be written for {since}: {error}; {meanwhile}.")
+    }
+
     fn crash(&self, card: &Card, verdict: &Verdict) -> String {
         let ago = span(self.now - card.died);
         let who = card.pid.map_or(String::new(), |pid| format!(" of process {pid}"));
@@ -134,16 +215,34 @@ impl Story<'_> {
         if card.crashes > 1 {
             text += &format!(" That made {} crashes in {}.", card.crashes, span(WINDOW));
         }
-        if let Some(usage) = card.usage {
-            let (memory, cpu) = (usage.max_rss / 1024 / 1024, usage.cpu.as_secs_f64());
-            text += &format!(" It used up to {memory} MiB of memory and {cpu:.2} s of CPU.");
+        // Crashes alone are said already.
+        if card.restarts + 1 > card.crashes {
+            let times =
+                if card.restarts == 1 { "once".to_owned() } else { format!("{} times", card.restarts) };
+            text += &format!(" Its place had been filled again {times} in the {} before.", span(WINDOW));
         }
+        if let Some(usage) = card.usage {
+            let most = if usage.max_rss_exact { "up to" } else { "less than" };
+            let (memory, cpu) = (usage.max_rss.div_ceil(1024 * 1024), usage.cpu.as_secs_f64());
+            text += &format!(" It used {most} {memory} MiB of memory and {cpu:.2} s of CPU.");
+        }
+        text += &series::sentence(&self.words.figures, card.died);
         match &verdict.evidence {
             Some(line) => text += &format!("\nIts output says: {line}"),
             None => text += &quoted(self.words),
         }
         text
     }
+}
+
+fn told(trouble: &StreamTrouble) -> Value {
+    json!({
+        "error": trouble.error,
+        "since": float(trouble.since),
+        "waits": trouble.waits,
+        "lost_bytes": trouble.lost_bytes,
+        "lost_lines": trouble.lost_lines,
+    })
 }
 
 /// The last lines, of stderr if there is any.
@@ -164,7 +263,7 @@ fn figures(card: &Card, verdict: &Verdict) -> Map<String, Value> {
         End::Signal(signal) => (None, Some(signal_name(*signal))),
         End::Unknown | End::NotStarted { .. } => (None, None),
     };
-    let (usage, oom) = (card.usage, card.oom);
+    let (usage, oom) = (card.usage, card.oom.as_ref());
     let told = json!({
         "verdict": verdict.word,
         "meaning": verdict.text,
@@ -178,9 +277,17 @@ fn figures(card: &Card, verdict: &Verdict) -> Map<String, Value> {
         "died": float(card.died),
         "age": float(card.age.as_secs_f64()),
         "max_rss": usage.map(|usage| usage.max_rss),
+        "max_rss_exact": usage.map(|usage| usage.max_rss_exact),
         "cpu": usage.map(|usage| usage.cpu.as_secs_f64()),
         "oom_kills": oom.map(|oom| json!({"tree": oom.tree, "machine": oom.machine})),
+        "memory_group": oom.and_then(|oom| oom.group.as_ref()).map(|group| json!({
+            "kills": group.kills,
+            "limit": group.limit.as_ref().map(|(bytes, _)| bytes),
+            "limited_by": group.limit.as_ref().map(|(_, folder)| folder),
+            "peak": group.peak,
+        })),
         "crashes": card.crashes,
+        "restarts": card.restarts,
         "window": WINDOW,
     });
     match told {

@@ -21,7 +21,7 @@ const VOLATILE: [&str; 4] = ["__CF_USER_TEXT_ENCODING", "PS1", "COMP_WORDBREAKS"
 pub enum Change {
     /// It is not in the file: stop and remove.
     Remove(WatcherConfig),
-    /// Only the number of processes or the restart policy differs: apply it live.
+    /// Only what needs no other processes differs (how many, what follows a death, figures): apply it live.
     Resize(WatcherConfig),
     /// Anything else differs: stop, rebuild, start if `autostart`.
     Replace(WatcherConfig),
@@ -94,7 +94,8 @@ pub fn sockets<'a>(
 }
 
 fn resized(config: &WatcherConfig, wanted: &WatcherConfig) -> WatcherConfig {
-    WatcherConfig { numprocesses: wanted.numprocesses, policy: wanted.policy.clone(), ..config.clone() }
+    let (numprocesses, figures) = (wanted.numprocesses, wanted.figures);
+    WatcherConfig { numprocesses, figures, policy: wanted.policy.clone(), ..config.clone() }
 }
 
 /// Equal in everything that matters, the spelling of the name included.
@@ -130,6 +131,7 @@ pub fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
         hook_timeout: _,
         pidfile,
         umask,
+        cgroups,
         loglevel,
         logoutput,
         loggerconfig,
@@ -144,6 +146,7 @@ pub fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
         ("endpoint_owner", *endpoint_owner != new.endpoint_owner),
         ("pidfile", *pidfile != new.pidfile),
         ("umask", *umask != new.umask),
+        ("cgroups", *cgroups != new.cgroups),
         ("loglevel", *loglevel != new.loglevel),
         ("logoutput", *logoutput != new.logoutput),
         ("loggerconfig", *loggerconfig != new.loggerconfig),

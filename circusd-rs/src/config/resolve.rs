@@ -225,6 +225,7 @@ impl Reader<'_> {
                 .unwrap_or(default.hook_timeout),
             pidfile: self.text("pidfile").filter(|path| !path.is_empty()),
             umask: self.umask(),
+            cgroups: self.switch("cgroups").unwrap_or(default.cgroups),
             loglevel: self.text("loglevel"),
             logoutput: self.text("logoutput"),
             loggerconfig: self.text("loggerconfig").filter(|path| !path.is_empty()),
@@ -255,8 +256,12 @@ impl Reader<'_> {
         }
     }
 
+    fn switch(&mut self, key: &str) -> Option<bool> {
+        self.typed(key, parse_bool, "is not a boolean (yes, true, on, 1, no, false, off, 0)")
+    }
+
     fn bool(&mut self, key: &str) -> bool {
-        self.typed(key, parse_bool, "is not a boolean (yes, true, on, 1, no, false, off, 0)").unwrap_or(false)
+        self.switch(key).unwrap_or(false)
     }
 
     /// Whole seconds only, as in stock: half a second in a file ends stock with an error.

@@ -12,6 +12,8 @@
 //!
 //! It refuses to know what a process is for.
 
+mod memory;
+
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
@@ -19,6 +21,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::arbiter::id::Key;
+use crate::arbiter::input::MemoryGroup;
+pub(crate) use memory::Counted;
 
 /// What our folders are called, with the daemon's number behind.
 const PREFIX: &str = "circusd-rs.";
@@ -29,6 +33,9 @@ const DEEPEST: usize = 8;
 /// Why there are no cgroups.
 #[derive(Debug, thiserror::Error)]
 pub enum CgroupError {
+    /// The configuration says `cgroups = False`.
+    #[error("the configuration wants none")]
+    Unwanted,
     /// Nothing of the kind is mounted, or the daemon is in none that can be seen.
     #[error("cgroup v2 is not mounted here")]
     None,
@@ -169,9 +176,10 @@ impl Cgroup {
         found
     }
 
-    /// How many processes in it were ended for want of memory; `None` when nobody counts.
-    pub(crate) fn oom_kills(&self) -> Option<u64> {
-        figure(&fs::read_to_string(self.path.join("memory.events")).ok()?, "oom_kill")
+    /// What was counted in it; `None` when nobody counts.
+    pub(crate) fn memory(&self) -> Option<MemoryGroup> {
+        let mount = mount()?;
+        Counted::of(&self.path, &mount)?.since(0)
     }
 
     /// It goes, with what its processes have made in it.
@@ -224,6 +232,12 @@ fn mounted(line: &str) -> Option<(PathBuf, String)> {
 /// Blanks are octal there.
 fn unescape(text: &str) -> String {
     text.replace("\\040", " ").replace("\\011", "\t").replace("\\134", "\\")
+}
+
+/// Where version 2 is mounted.
+fn mount() -> Option<PathBuf> {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
+    mounts.lines().find_map(mounted).map(|(mount, _)| mount)
 }
 
 /// The v2 line of `/proc/PID/cgroup`.

@@ -23,6 +23,7 @@ use circus_protocol::reply::Refusal;
 
 use crate::arbiter::effect::Reach;
 use crate::host::cgroup::Cgroup;
+use crate::host::oom::Count;
 use crate::host::spawn::plan::{Plan, words};
 use crate::host::spawn::raw;
 use crate::host::tree::{self, Entry, Snapshot};
@@ -65,8 +66,12 @@ pub(crate) struct Child {
     pub(crate) cgroup: Option<Cgroup>,
     /// Its whole tree was killed: whoever is found of it is killed again.
     pub(crate) killed: bool,
-    /// How often the machine had run out of memory when it was started.
-    pub(crate) ooms: Option<u64>,
+    /// How often memory had run out when it was started.
+    pub(crate) ooms: Count,
+    /// What the kernel took for its memory before it executed its program: ours, at most so many bytes.
+    pub(crate) floor: u64,
+    /// Somebody looks at its figures now and then.
+    pub(crate) is_looked_at: bool,
     /// Its children that were sent a signal together with it.
     told: HashSet<(Signal, i32, u64)>,
 }
@@ -74,7 +79,16 @@ pub(crate) struct Child {
 impl Child {
     pub(crate) fn starting(pid: Pid, plan: Plan, cgroup: Option<Cgroup>) -> Self {
         let state = State::Starting { plan: Box::new(plan), waiting: Vec::new() };
-        Self { pid, state, cgroup, killed: false, ooms: None, told: HashSet::new() }
+        Self {
+            pid,
+            state,
+            cgroup,
+            killed: false,
+            ooms: Count::default(),
+            floor: 0,
+            is_looked_at: false,
+            told: HashSet::new(),
+        }
     }
 
     /// Whether the group still has a member once the leader was reaped. Should a process of that

@@ -186,5 +186,6 @@ pub(super) fn spec(argv: Vec<String>, env: Vec<(String, String)>, working_dir: S
         stderr: Stdio::Inherit,
         sockets: SocketUse::default(),
         preparation: None,
+        looks: None,
     })
 }

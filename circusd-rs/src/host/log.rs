@@ -13,14 +13,17 @@ use std::time::Duration;
 
 use circus_protocol::command::LogPart;
 use circus_protocol::command::output::MAX_TEXT;
+use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use crate::arbiter::effect::{LogPlace, LogQuestion, Recollection};
-use crate::arbiter::input::{LastWords, LogText};
+use crate::arbiter::input::{LastWords, LogText, StreamTrouble};
+use crate::host::history::History;
 use crate::host::spawn::program;
 use crate::host::stream::live::whole_characters;
 use crate::host::stream::options::{Destination, Format};
+use crate::host::stream::words::Words;
 use crate::host::stream::{Found, Outputs};
 
 /// How long the output thread may take to say what it holds; a disk may hang.
@@ -58,14 +61,20 @@ pub(crate) async fn read(outputs: Outputs, question: LogQuestion) -> Result<LogT
     reading.await.unwrap_or_else(|bug| Err(format!("a bug: {bug}")))
 }
 
-/// What a process wrote last, and what is wrong with a program; what cannot be had is left out.
-pub(crate) async fn recall(outputs: Outputs, question: Recollection) -> LastWords {
+/// What is remembered of a process, what is wrong with a program and with the streams; what cannot be had
+/// is left out.
+pub(crate) async fn recall(
+    (outputs, history): (Outputs, History),
+    question: Recollection,
+) -> (LastWords, Vec<StreamTrouble>) {
     let Recollection { watcher, key, program } = question;
-    let words = match key {
-        Some(key) => timeout(PATIENCE, outputs.last_words(watcher, key)).await.ok().and_then(Result::ok),
-        None => None,
-    };
-    let words = words.unwrap_or_default();
+    // All are asked before any is waited for.
+    let troubles = known(outputs.troubles(watcher));
+    let words = key.map(|key| known(outputs.last_words(watcher, key)));
+    let figures = key.map(|key| known(history.of(watcher, key)));
+    let troubles = troubles.await;
+    let words = if let Some(words) = words { words.await } else { Words::default() };
+    let figures = if let Some(figures) = figures { figures.await } else { Vec::new() };
     let program = match program {
         Some(spec) => {
             let program = spec.argv.first().cloned().unwrap_or_default();
@@ -74,7 +83,13 @@ pub(crate) async fn recall(outputs: Outputs, question: Recollection) -> LastWord
         None => None,
     };
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    LastWords { stdout: text(&words.stdout), stderr: text(&words.stderr), program }
+    let words = LastWords { stdout: text(&words.stdout), stderr: text(&words.stderr), program, figures };
+    (words, troubles)
+}
+
+/// What somebody else remembers; nothing, if it does not answer.
+async fn known<T: Default>(answer: oneshot::Receiver<T>) -> T {
+    timeout(PATIENCE, answer).await.ok().and_then(Result::ok).unwrap_or_default()
 }
 
 fn from_memory(found: &Found, part: &LogPart) -> LogText {

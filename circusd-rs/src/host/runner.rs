@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!             ┌► warden: processes ──► output: streams
-//!  perform ───┼► sampler: figures
+//!  perform ───┼► sampler: figures, and history: their last minutes
 //!             ├► hooks: programs, Python
 //!             ├► probes: a task for each question under way
 //!             └► a thread for each job: configure, reset
@@ -23,11 +23,12 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-use crate::arbiter::effect::{Effect, LogLevel, Reach};
-use crate::arbiter::id::{JobId, Key, ReplyTo};
+use crate::arbiter::effect::{Effect, LogLevel, Reach, SampleTarget};
+use crate::arbiter::id::{JobId, Key, ReplyTo, SampleTag};
 use crate::arbiter::input::Input;
 use crate::host::cgroup::{Cgroups, Folder};
 use crate::host::configure::configure;
+use crate::host::history::History;
 use crate::host::hook::{Hooks, Vetting};
 use crate::host::log;
 use crate::host::probe::Probes;
@@ -98,6 +99,7 @@ pub struct Runner {
     orders: mpsc::Sender<Order>,
     outputs: Outputs,
     questions: mpsc::Sender<Question>,
+    history: History,
     written: oneshot::Receiver<()>,
     janitor: Janitor,
     hooks: Hooks,
@@ -115,11 +117,13 @@ impl Runner {
     ///
     /// When the system refuses a thread or a descriptor.
     pub fn new(inputs: mpsc::Sender<Input>, orphans: Orphans) -> io::Result<Self> {
-        let (outputs, written) = Outputs::start()?;
-        let orders = warden::start(inputs.clone(), outputs.clone(), orphans == Orphans::Adopted)?;
-        let questions = sample::start(inputs.clone())?;
-        let janitor = janitor::start()?;
+        let (outputs, written) = Outputs::start(inputs.clone())?;
         let handle = Handle::current();
+        let questions = sample::start(inputs.clone())?;
+        let history = History::start(&handle, questions.clone());
+        let memory = (outputs.clone(), history.clone());
+        let orders = warden::start(inputs.clone(), memory, orphans == Orphans::Adopted)?;
+        let janitor = janitor::start()?;
         let hooks = Hooks::new(inputs.clone(), orders.clone(), handle.clone());
         let probes = Probes::new(inputs.clone(), &orders, handle.clone());
         Ok(Self {
@@ -127,6 +131,7 @@ impl Runner {
             orders,
             outputs,
             questions,
+            history,
             written,
             janitor,
             hooks,
@@ -159,7 +164,10 @@ impl Runner {
                 self.outputs.open(watcher, name, stdout, stderr);
             }
             Effect::CloseStreams { watcher } => self.outputs.close(watcher),
-            Effect::ForgetStreams { watcher } => self.outputs.forget(watcher),
+            Effect::ForgetStreams { watcher } => {
+                self.outputs.forget(watcher);
+                self.history.forget(watcher);
+            }
             Effect::ReadLog { job, question } => {
                 let (inputs, reading) = (self.inputs.clone(), log::read(self.outputs.clone(), *question));
                 self.handle.spawn(async move {
@@ -168,13 +176,15 @@ impl Runner {
                 });
             }
             Effect::Recall { job, question } => {
-                let (inputs, words) = (self.inputs.clone(), log::recall(self.outputs.clone(), *question));
+                let memory = (self.outputs.clone(), self.history.clone());
+                let (inputs, words) = (self.inputs.clone(), log::recall(memory, *question));
                 self.handle.spawn(async move {
-                    let words = Box::new(words.await);
-                    let _the_loop_left = inputs.send(Input::Recalled { job, words }).await;
+                    let (words, troubles) = words.await;
+                    let words = Box::new(words);
+                    let _the_loop_left = inputs.send(Input::Recalled { job, words, troubles }).await;
                 });
             }
-            Effect::Sample { tag, targets } => self.sample(Question { tag, targets }),
+            Effect::Sample { tag, targets } => self.sample(tag, targets),
             Effect::Configure { job, work } => {
                 let answer = move |result| Input::Configured { job, result };
                 self.job(move || configure(&work).map(Box::new).map_err(|error| error.problems()), answer);
@@ -206,11 +216,11 @@ impl Runner {
         None
     }
 
-    fn sample(&self, question: Question) {
-        if let Err(error) = self.questions.try_send(question) {
+    fn sample(&self, tag: SampleTag, targets: Vec<SampleTarget>) {
+        let count = targets.len();
+        if self.questions.try_send(Question::Figures { tag, targets }).is_err() {
             tracing::error!("the sampler does not answer");
-            let Question { tag, targets } = error.into_inner();
-            self.answer(Input::Sampled { tag, figures: vec![None; targets.len()] });
+            self.answer(Input::Sampled { tag, figures: vec![None; count] });
         }
     }
 
@@ -232,8 +242,8 @@ impl Runner {
 
     /// Let go of everything: output that is still in the pipes is written, processes that run stay.
     pub async fn finish(self) {
-        let Self { inputs, orders, outputs, questions, written, hooks, probes, cgroups, .. } = self;
-        drop((inputs, orders, outputs, questions, hooks, probes));
+        let Self { inputs, orders, outputs, questions, history, written, hooks, probes, cgroups, .. } = self;
+        drop((inputs, orders, outputs, questions, history, hooks, probes));
         if timeout(FINISH, written).await.is_err() {
             tracing::error!("some output could not be written in time");
         }

@@ -12,6 +12,10 @@ pub mod feed;
 
 pub(crate) mod figures;
 
+mod rest;
+
+pub(crate) mod trees;
+
 use std::collections::HashMap;
 use std::io;
 use std::thread;
@@ -21,13 +25,15 @@ use circus_protocol::number::Pid;
 use circus_protocol::stat::ProcessFigures;
 use serde_json::{Map, Value};
 use sysinfo::{MemoryRefreshKind, RefreshKind, System};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::arbiter::effect::SampleTarget;
 use crate::arbiter::id::SampleTag;
 use crate::arbiter::input::Input;
 use crate::host::clock;
 use crate::host::sample::figures::{Machine, Sight};
+use crate::host::sample::rest::Resting;
+use crate::host::sample::trees::TreeFigures;
 use crate::host::tree::{Entry, Snapshot};
 
 /// Questions that may wait: more than there are clients. When it is full the answer is "gone".
@@ -46,11 +52,13 @@ const DEAD: usize = 256;
 /// were read, because what changes them happens early. Another program is noticed at once.
 const BELIEVE: Duration = Duration::from_secs(10);
 
-/// Whose figures are wanted, and under which number they go back.
+/// What is wanted of the thread.
 #[derive(Debug)]
-pub(crate) struct Question {
-    pub(crate) tag: SampleTag,
-    pub(crate) targets: Vec<SampleTarget>,
+pub(crate) enum Question {
+    /// Figures, which go back under this number.
+    Figures { tag: SampleTag, targets: Vec<SampleTarget> },
+    /// What each of these leaders uses together with all who descend from it; `None` of the dead.
+    Trees { leaders: Vec<Pid>, answer: oneshot::Sender<Vec<Option<TreeFigures>>> },
 }
 
 /// Start the thread.
@@ -58,10 +66,17 @@ pub(crate) fn start(inputs: mpsc::Sender<Input>) -> io::Result<mpsc::Sender<Ques
     let (sender, mut questions) = mpsc::channel::<Question>(QUESTIONS);
     let mut sampler = Sampler::new()?;
     thread::Builder::new().name("sampler".to_owned()).spawn(move || {
-        while let Some(Question { tag, targets }) = questions.blocking_recv() {
-            let figures = sampler.look(&targets);
-            if inputs.blocking_send(Input::Sampled { tag, figures }).is_err() {
-                return;
+        while let Some(question) = questions.blocking_recv() {
+            match question {
+                Question::Figures { tag, targets } => {
+                    let figures = sampler.look(&targets);
+                    if inputs.blocking_send(Input::Sampled { tag, figures }).is_err() {
+                        return;
+                    }
+                }
+                Question::Trees { leaders, answer } => {
+                    let _nobody_waits = answer.send(trees::look(&leaders, &sampler.machine));
+                }
             }
         }
     })?;
@@ -74,6 +89,7 @@ pub(crate) struct Sampler {
     machine: Machine,
     seen: HashMap<i32, Seen>,
     known: HashMap<i32, Known>,
+    resting: Resting,
     /// So many processes may be remembered before the dead among them are looked for.
     room: usize,
 }
@@ -100,7 +116,13 @@ impl Sampler {
         let memory = RefreshKind::nothing().with_memory(MemoryRefreshKind::nothing().with_ram());
         let system = System::new_with_specifics(memory).map_err(io::Error::other)?;
         let machine = Machine::new(system.total_memory())?;
-        Ok(Self { machine, seen: HashMap::new(), known: HashMap::new(), room: DEAD })
+        Ok(Self {
+            machine,
+            seen: HashMap::new(),
+            known: HashMap::new(),
+            resting: Resting::default(),
+            room: DEAD,
+        })
     }
 
     /// One object for each target, `None` for those that are gone.
@@ -134,9 +156,10 @@ impl Sampler {
     pub(crate) fn each(&mut self, pids: &[Pid]) -> Vec<ProcessFigures> {
         let now = clock::monotonic();
         let wall = clock::wall();
-        let entries = pids.iter().filter_map(|pid| Entry::read(pid.get()));
+        let entries = pids.iter().filter_map(|pid| self.resting.entry(pid.get(), now));
         let living: Vec<Entry> = entries.filter(|entry| entry.state != b'Z' && entry.state != b'X').collect();
         let figures = living.iter().map(|entry| self.figures(entry, now, wall, Vec::new())).collect();
+        self.resting.forget(now);
         self.forget(now);
         figures
     }

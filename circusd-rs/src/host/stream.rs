@@ -15,6 +15,7 @@
 //! It refuses to know what a line means, and never drops bytes of a sink that works. A sink that does
 //! not work is reported once and tried again; the child goes on.
 
+pub(crate) mod bell;
 pub mod file;
 pub mod line;
 pub(crate) mod live;
@@ -42,7 +43,9 @@ use tokio::task::LocalSet;
 
 pub(crate) use crate::arbiter::effect::Feed;
 use crate::arbiter::id::{Key, WatcherId};
+use crate::arbiter::input::{Input, StreamTrouble};
 use crate::config::StreamConfig;
+use crate::host::stream::bell::Bell;
 use crate::host::stream::live::Air;
 use crate::host::stream::pump::{Pump, Shared};
 use crate::host::stream::sink::Slot;
@@ -92,6 +95,7 @@ enum Message {
     Listeners(Aside),
     Find { watcher: WatcherId, feed: Feed, answer: oneshot::Sender<Found> },
     LastWords { watcher: WatcherId, key: Key, answer: oneshot::Sender<Words> },
+    Troubles { watcher: WatcherId, answer: oneshot::Sender<Vec<StreamTrouble>> },
 }
 
 /// The way to the thread.
@@ -102,12 +106,14 @@ pub(crate) struct Outputs {
 
 impl Outputs {
     /// Start the thread. The receiver ends when all of it was dropped and the pipes were emptied.
-    pub(crate) fn start() -> io::Result<(Self, oneshot::Receiver<()>)> {
+    pub(crate) fn start(inputs: mpsc::Sender<Input>) -> io::Result<(Self, oneshot::Receiver<()>)> {
         let (messages, received) = mpsc::channel(MESSAGES);
         let (done, finished) = oneshot::channel();
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
         thread::Builder::new().name("output".to_owned()).spawn(move || {
-            LocalSet::new().block_on(&runtime, Streams::default().run(received));
+            let (streams, tasks) = (Streams::default(), LocalSet::new());
+            tasks.spawn_local(Rc::clone(&streams.bell).tell(inputs));
+            tasks.block_on(&runtime, streams.run(received));
             // Nobody waiting is fine.
             let _unheard = done.send(());
         })?;
@@ -161,6 +167,13 @@ impl Outputs {
         found
     }
 
+    /// What is wrong with a watcher's streams.
+    pub(crate) fn troubles(&self, watcher: WatcherId) -> oneshot::Receiver<Vec<StreamTrouble>> {
+        let (answer, found) = oneshot::channel();
+        self.send(Message::Troubles { watcher, answer });
+        found
+    }
+
     fn send(&self, message: Message) {
         if let Err(error) = self.messages.try_send(message) {
             tracing::error!(%error, "the output thread does not answer; its message is lost");
@@ -191,6 +204,7 @@ struct Streams {
     /// Of processes that died, until their pipes end.
     abandoned: Vec<Weak<Pump>>,
     shared: Rc<Shared>,
+    bell: Rc<Bell>,
 }
 
 impl Streams {
@@ -212,6 +226,11 @@ impl Streams {
                 Message::LastWords { watcher, key, answer } => {
                     let _asker_left = answer.send(self.words.of(watcher, key));
                 }
+                Message::Troubles { watcher, answer } => {
+                    let slots = [Feed::Stdout, Feed::Stderr].map(|feed| self.slots.get(&(watcher, feed)));
+                    let troubles = slots.into_iter().flatten().filter_map(|slot| slot.borrow().trouble());
+                    let _asker_left = answer.send(troubles.collect());
+                }
             }
         }
         let living = self.pumps.values().flat_map(|(_, pumps)| pumps).map(|started| &started.pump);
@@ -224,7 +243,7 @@ impl Streams {
         match self.slots.get(&stream) {
             Some(slot) => slot.borrow_mut().open(config),
             None => {
-                let slot = Slot::new(stream.0, name, stream.1, config);
+                let slot = Slot::new(stream, name, config, Rc::clone(&self.bell));
                 self.slots.insert(stream, Rc::new(RefCell::new(slot)));
             }
         }
@@ -249,7 +268,8 @@ impl Streams {
         let (stream, key, pid) = ((attach.watcher, attach.feed), attach.key, attach.pid);
         // Nobody opened it: as if it had been inherited.
         let slot = self.slots.entry(stream);
-        let inherited = || Rc::new(RefCell::new(Slot::new(stream.0, &attach.name, stream.1, None)));
+        let inherited =
+            || Rc::new(RefCell::new(Slot::new(stream, &attach.name, None, Rc::clone(&self.bell))));
         let slot = Rc::clone(slot.or_insert_with(inherited));
         let tail = self.tails.entry(stream);
         let tail = tail.or_insert_with(|| Rc::new(RefCell::new(Tail::new(Rc::clone(&self.budget)))));

@@ -41,6 +41,7 @@ use crate::config::diff::SocketChange;
 use crate::host::cgroup::Cgroups;
 use crate::host::child::{Child, Kin, Picture};
 use crate::host::clock;
+use crate::host::history::History;
 use crate::host::mark::Marker;
 use crate::host::oom::Ooms;
 use crate::host::orphan::Orphans;
@@ -113,7 +114,7 @@ enum Notice {
 /// Start the thread. `adopt` says that orphans come to us and must be reaped.
 pub(crate) fn start(
     inputs: mpsc::Sender<Input>,
-    outputs: Outputs,
+    (outputs, history): (Outputs, History),
     adopt: bool,
 ) -> io::Result<mpsc::Sender<Order>> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
@@ -133,12 +134,13 @@ pub(crate) fn start(
         sockets: Sockets::default(),
         notices,
         outputs,
+        history,
         null: null.into(),
         adopt,
         marker,
         orphans: Orphans::new(std::process::id(), marker),
         cgroups: None,
-        ooms: Ooms::default(),
+        ooms: Ooms::new(),
         dead: Vec::new(),
     };
     thread::Builder::new().name("warden".to_owned()).spawn(move || {
@@ -162,6 +164,7 @@ struct Warden {
     sockets: Sockets,
     notices: mpsc::Sender<Notice>,
     outputs: Outputs,
+    history: History,
     null: OwnedFd,
     adopt: bool,
     marker: Option<Marker>,

@@ -94,7 +94,8 @@ impl Story {
             | EventKind::HookSuccess { .. }
             | EventKind::HookFailure { .. }
             | EventKind::Waiting { .. }
-            | EventKind::Ready { .. } => {}
+            | EventKind::Ready { .. }
+            | EventKind::Output { .. } => {}
         }
         false
     }

@@ -123,7 +123,8 @@ impl Work for Dog {
             | EventKind::HookSuccess { .. }
             | EventKind::HookFailure { .. }
             | EventKind::Waiting { .. }
-            | EventKind::Ready { .. } => {}
+            | EventKind::Ready { .. }
+            | EventKind::Output { .. } => {}
         }
         Ok(())
     }

@@ -158,6 +158,7 @@ pub(crate) fn spec(argv: &[&str]) -> SpawnSpec {
         stderr: Stdio::Inherit,
         sockets: SocketUse::default(),
         preparation: None,
+        looks: None,
     }
 }
 

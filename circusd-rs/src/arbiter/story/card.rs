@@ -17,7 +17,7 @@ const CRASHES: usize = 5;
 /// The window in which crashes are counted, in seconds.
 pub(in crate::arbiter) const WINDOW: f64 = 600.0;
 
-/// How many crashes are counted within it; more is as bad.
+/// How many ends are counted within it; more is as bad.
 const COUNTED: usize = 100;
 
 /// One death, or one try to be born.
@@ -36,6 +36,8 @@ pub(in crate::arbiter) struct Card {
     pub(in crate::arbiter) oom: Option<OomKills>,
     /// How many of its watcher crashed in the window before, this one included.
     pub(in crate::arbiter) crashes: usize,
+    /// How often its worker id had been started again in the window before, whatever for.
+    pub(in crate::arbiter) restarts: usize,
 }
 
 /// How it ended.
@@ -88,24 +90,36 @@ pub(in crate::arbiter) struct Cards {
     crashes: VecDeque<Card>,
     /// The last end that somebody commanded.
     commanded: Option<Box<Card>>,
-    /// When the last crashes were, in Unix seconds.
-    recent: VecDeque<f64>,
+    /// The last ends, whoever wanted them.
+    recent: VecDeque<Ended>,
+}
+
+/// What is counted of an end.
+#[derive(Debug, Clone, Copy)]
+struct Ended {
+    /// Unix time.
+    at: f64,
+    wid: Wid,
+    crashed: bool,
+    ran: bool,
 }
 
 impl Cards {
     pub(in crate::arbiter) fn keep(&mut self, mut card: Card) {
+        let (at, wid) = (card.died, card.wid);
+        // Also what lies ahead, should the clock have been set back.
+        self.recent.retain(|ended| (ended.at - at).abs() <= WINDOW);
+        card.restarts = self.recent.iter().filter(|ended| ended.ran && ended.wid == wid).count();
+        let ran = !matches!(card.end, End::NotStarted { .. });
+        self.recent.push_back(Ended { at, wid, crashed: card.by == By::Itself, ran });
+        if self.recent.len() > COUNTED {
+            self.recent.pop_front();
+        }
+        card.crashes = self.recent.iter().filter(|ended| ended.crashed).count();
         if card.by != By::Itself {
             self.commanded = Some(Box::new(card));
             return;
         }
-        self.recent.push_back(card.died);
-        let died = card.died;
-        // Also what lies ahead, should the clock have been set back.
-        self.recent.retain(|at| (at - died).abs() <= WINDOW);
-        if self.recent.len() > COUNTED {
-            self.recent.pop_front();
-        }
-        card.crashes = self.recent.len();
         // A program that cannot be started fails the same way again and again: once is enough.
         if let (Some(last), End::NotStarted { .. }) = (self.crashes.back_mut(), &card.end)
             && last.end == card.end
@@ -143,7 +157,8 @@ pub(in crate::arbiter) mod tests {
         let age = Duration::from_secs(5);
         let (pid, started) = (Pid::new(42), died - 5.0);
         let (usage, oom) = (None, None);
-        Card { key: Key(1), wid: Wid(1), pid, started, died, age, end, by, usage, oom, crashes: 0 }
+        let (key, wid, crashes, restarts) = (Key(1), Wid(1), 0, 0);
+        Card { key, wid, pid, started, died, age, end, by, usage, oom, crashes, restarts }
     }
 
     #[test]
@@ -158,7 +173,25 @@ pub(in crate::arbiter) mod tests {
         assert_eq!((kept.len(), cards.last().unwrap().crashes), (CRASHES, COUNTED));
         assert_eq!(cards.commanded().unwrap().by, By::Stop);
         cards.keep(card(End::Status(1), By::Itself, 5000.0));
-        assert_eq!(cards.last().unwrap().crashes, 1);
+        assert_eq!((cards.last().unwrap().crashes, cards.last().unwrap().restarts), (1, 0));
+    }
+
+    #[test]
+    fn restarts_are_those_of_its_own_place_whatever_for() {
+        let mut cards = Cards::default();
+        let of = |wid, by, died| Card { wid: Wid(wid), ..card(End::Status(1), by, died) };
+        cards.keep(of(1, By::Stop, 1.0));
+        cards.keep(of(1, By::Replaced, 2.0));
+        cards.keep(of(2, By::Itself, 3.0));
+        cards.keep(of(1, By::Itself, 4.0));
+        assert_eq!((cards.last().unwrap().crashes, cards.last().unwrap().restarts), (2, 2));
+        let error = "no".to_owned();
+        let end = End::NotStarted { error, directory: false };
+        cards.keep(Card { end, ..of(1, By::Itself, 5.0) });
+        assert_eq!(cards.last().unwrap().restarts, 3);
+        // What never ran was not started again either, and what is long ago does not count.
+        cards.keep(of(1, By::Itself, 601.5));
+        assert_eq!(cards.last().unwrap().restarts, 2);
     }
 
     #[test]

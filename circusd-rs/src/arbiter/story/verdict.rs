@@ -9,7 +9,7 @@ use circus_protocol::number::Signal;
 use circus_protocol::service::ExitMeaning;
 
 use super::card::{By, Card, End};
-use crate::arbiter::input::{LastWords, Program};
+use crate::arbiter::input::{LastWords, MemoryGroup, OomKills, Program};
 
 /// See the module.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -163,19 +163,42 @@ fn by_signal(signal: i32, card: &Card, words: &LastWords) -> Verdict {
 
 /// Nobody of ours killed it: the kernel for want of memory, or somebody else.
 fn by_kill(card: &Card) -> Verdict {
-    match card.oom {
-        Some(oom) if oom.tree.is_some_and(|count| count > 0) => {
-            let count = oom.tree.unwrap_or_default();
+    let outside = || plain("killed-from-outside", "somebody outside of the watcher sent SIGKILL".to_owned());
+    let Some(OomKills { tree, group, machine }) = &card.oom else { return outside() };
+    match (tree, group, machine) {
+        (Some(1..), Some(group), _) => {
+            plain("out-of-memory", format!("the kernel killed it for want of memory ({})", numbers(group)))
+        }
+        (Some(count @ 1..), None, _) => {
             plain("out-of-memory", format!("the kernel killed it for want of memory ({count} in its group)"))
         }
-        Some(oom) if oom.tree.is_none() && oom.machine.is_some_and(|count| count > 0) => {
+        (None, Some(group), _) if group.kills > 0 => {
+            let numbers = numbers(group);
+            let text = format!(
+                "it was killed while the kernel killed for want of memory: most likely it was too big ({numbers})"
+            );
+            plain("out-of-memory", text)
+        }
+        (None, None, Some(1..)) => {
             let text = "it was killed while the kernel killed for want of memory: most likely it was too big";
             plain("out-of-memory", text.to_owned())
         }
-        Some(_) | None => {
-            plain("killed-from-outside", "somebody outside of the watcher sent SIGKILL".to_owned())
-        }
+        (Some(0), ..) | (None, Some(_), _) | (None, None, Some(0) | None) => outside(),
     }
+}
+
+/// What a control group says about itself.
+fn numbers(group: &MemoryGroup) -> String {
+    let mib = |bytes: u64| bytes / 1024 / 1024;
+    let mut text = format!("{} in its control group", group.kills);
+    if let Some(peak) = group.peak {
+        text += &format!(", which used up to {} MiB", mib(peak));
+    }
+    match &group.limit {
+        Some((limit, folder)) => text += &format!("; {folder} limits it to {} MiB", mib(*limit)),
+        None => text += "; nothing limits it",
+    }
+    text
 }
 
 fn by_status(status: i32, words: &LastWords, meanings: &[ExitMeaning]) -> Verdict {

@@ -187,6 +187,7 @@ impl Play {
             | Input::Delivered { .. }
             | Input::LogRead { .. }
             | Input::Recalled { .. }
+            | Input::Output { .. }
             | Input::Configured { .. }
             | Input::ResetDone { .. }
             | Input::Preflighted { .. }
@@ -423,7 +424,7 @@ impl Play {
             }
             Effect::ForgetStreams { .. } => {}
             Effect::Recall { job, .. } => {
-                self.inbox.push_back(Input::Recalled { job, words: Box::default() });
+                self.inbox.push_back(Input::Recalled { job, words: Box::default(), troubles: Vec::new() });
             }
             Effect::ReadLog { job, .. } => {
                 self.inbox.push_back(Input::LogRead { job, result: Err("the host pretends".to_owned()) });
@@ -450,6 +451,9 @@ impl Play {
                     EventKind::HookSuccess { name } => format!("hook_success {name}"),
                     EventKind::HookFailure { name, .. } => format!("hook_failure {name}"),
                     EventKind::Waiting { waiting_for, .. } => format!("waiting {waiting_for}"),
+                    EventKind::Output { stream, error, .. } => {
+                        format!("output {stream} {}", error.as_deref().unwrap_or("works"))
+                    }
                     EventKind::Ready { state, ready, detail } => {
                         let whole = if ready { " ready" } else { "" };
                         format!("is {}{whole} {detail}", state.word()).trim_end().to_owned()

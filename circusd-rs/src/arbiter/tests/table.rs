@@ -14,8 +14,8 @@ use circus_protocol::command::{Command, NAMES};
 use circus_protocol::request::Request;
 use serde_json::{Value, json};
 
-use crate::arbiter::effect::Effect;
-use crate::arbiter::input::{HookOutcome, Input, Interrupt};
+use crate::arbiter::effect::{Effect, Feed};
+use crate::arbiter::input::{HookOutcome, Input, Interrupt, StreamState, StreamTrouble};
 use crate::arbiter::process::{Process, State};
 use crate::arbiter::tests::play::{Manners, POLITE, Play, TRUE, described, of, services};
 use crate::arbiter::watcher::{Phase, Reload, Wanted, Watcher};
@@ -369,6 +369,8 @@ const INPUTS: &[(&str, &str)] = &[
     ("Delivered", "the signal is delivered"),
     ("LogRead", "the log is read"),
     ("Recalled", "its story is told"),
+    ("Output", "its output cannot be written"),
+    ("Output", "its output can be written again"),
     ("Configured", "files are written"),
     ("ResetDone", "the reset is done"),
     ("SocketsChanged", "sockets are changed"),
@@ -393,6 +395,7 @@ fn kind(input: &Input) -> &'static str {
         Input::Delivered { .. } => "Delivered",
         Input::LogRead { .. } => "LogRead",
         Input::Recalled { .. } => "Recalled",
+        Input::Output { .. } => "Output",
         Input::Configured { .. } => "Configured",
         Input::ResetDone { .. } => "ResetDone",
         Input::Preflighted { .. } => "Preflighted",
@@ -485,6 +488,21 @@ fn happen(play: &mut Play, what: &str) -> Option<Vec<&'static str>> {
             let told = play.inbox.iter().position(|input| matches!(input, Input::Recalled { .. }))?;
             let told = play.inbox.remove(told)?;
             step(play, told);
+        }
+        "its output cannot be written" | "its output can be written again" => {
+            let watcher = *play.arbiter.names.get("one")?;
+            let feed = Feed::Stdout;
+            let (lost_bytes, lost_lines) = (7, 1);
+            let (error, since, waits) = ("full".to_owned(), 1.0, false);
+            let trouble = StreamTrouble { feed, error, since, waits, lost_bytes, lost_lines };
+            let fails = Input::Output { watcher, state: StreamState::Fails(trouble) };
+            if what.ends_with("again") {
+                play.step(fails);
+                let state = StreamState::Works { feed, lost_bytes, lost_lines };
+                step(play, Input::Output { watcher, state });
+            } else {
+                step(play, fails);
+            }
         }
         "files are written" => {
             let cluster = json!({"identifier": 1, "address": "127.0.0.1", "cluster": ["127.0.0.1"]});

@@ -399,7 +399,8 @@ impl Watcher {
     /// As `spawn_one`, when nothing stands in the way any more.
     pub(super) fn spawn_now(&mut self, ctx: &mut Ctx<'_>) -> bool {
         let wid = self.free_wid(ctx);
-        let spec = match spawnspec::build(&self.config, self.id, wid, ctx.sockets, self.preparation()) {
+        let (before, looks) = (self.preparation(), self.config.looks(self.order.is_service));
+        let spec = match spawnspec::build(&self.config, self.id, wid, ctx.sockets, before, looks) {
             Ok(spec) => spec,
             Err(error) => {
                 self.log(LogLevel::Error, format!("error in '{}': {error}", self.config.name), ctx);

@@ -4,6 +4,7 @@ use circus_protocol::event::EventKind;
 use circus_protocol::number::Wid;
 
 use super::{Ctx, Phase, Wanted, Watcher};
+use crate::arbiter::input::StreamTrouble;
 use crate::arbiter::pace::{Closed, Rest, Slot};
 use crate::arbiter::process::Process;
 use crate::arbiter::standing::{Reason, Standing};
@@ -20,11 +21,15 @@ pub(in crate::arbiter) struct Record {
     pub(super) error: String,
     /// How the last process that ended by itself did.
     pub(super) exit_code: Option<i32>,
+    /// What is wrong with its streams.
+    pub(in crate::arbiter) stdout: Option<Box<StreamTrouble>>,
+    pub(in crate::arbiter) stderr: Option<Box<StreamTrouble>>,
 }
 
 impl Default for Record {
     fn default() -> Self {
-        Self { since: None, halt: Reason::NotStarted, error: String::new(), exit_code: None }
+        let (error, halt) = (String::new(), Reason::NotStarted);
+        Self { since: None, halt, error, exit_code: None, stdout: None, stderr: None }
     }
 }
 

@@ -36,7 +36,8 @@ impl Watcher {
         };
         let (wid, pid, started, died) = (process.wid, process.pid(), process.started, ctx.now.wall);
         let end = End::of(exit_code);
-        self.cards.keep(Card { key, wid, pid, started, died, age, end, by, usage, oom, crashes: 0 });
+        let (crashes, restarts) = (0, 0);
+        self.cards.keep(Card { key, wid, pid, started, died, age, end, by, usage, oom, crashes, restarts });
     }
 
     fn is_of_age(&self, age: Duration) -> bool {
@@ -50,7 +51,8 @@ impl Watcher {
             && error.ends_with(&format!(": '{}'", self.config.working_dir));
         let end = End::NotStarted { error: error.to_owned(), directory };
         let (wid, started, died) = (process.wid, process.started, ctx.now.wall);
-        let (age, by, usage, oom) = (Duration::ZERO, By::Itself, None, None);
-        self.cards.keep(Card { key, wid, pid: None, started, died, age, end, by, usage, oom, crashes: 0 });
+        let (age, by, usage, oom, pid) = (Duration::ZERO, By::Itself, None, None, None);
+        let (crashes, restarts) = (0, 0);
+        self.cards.keep(Card { key, wid, pid, started, died, age, end, by, usage, oom, crashes, restarts });
     }
 }

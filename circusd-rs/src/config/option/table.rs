@@ -14,6 +14,9 @@ use super::{Kind, OptionRow, Shown, Trigger};
 use crate::config::policy::{ExitCodes, LONGEST, LOWEST_CEILING, MOST_STARTS, Restart, SHORTEST_PAUSE};
 use crate::config::{Account, StreamConfig, WatcherConfig};
 
+/// The shortest `figures_interval`, in seconds.
+const SHORTEST_LOOKS: f64 = 1.0;
+
 type Show = fn(&WatcherConfig) -> Value;
 type Store = fn(&mut WatcherConfig, &Value) -> Result<(), String>;
 
@@ -82,6 +85,7 @@ pub static TABLE: &[OptionRow] = &[
         |w| w.policy.expected.as_ref().map(ToString::to_string).into(),
         |w, v| put(&mut w.policy.expected, given(v, ExitCodes::from_value)),
     ),
+    ours("figures_interval", Number, |w| span(w.figures), |w, v| put(&mut w.figures, looks(v))),
     both(
         "gid",
         IntegerOrText,
@@ -270,6 +274,14 @@ fn given<T>(value: &Value, read: impl Fn(&Value) -> Result<T, String>) -> Result
 fn pause(value: &Value, least: f64) -> Result<Option<Duration>, String> {
     let seconds = given(value, |value| between(value, least, LONGEST, " seconds"))?;
     Ok(seconds.map(Duration::from_secs_f64))
+}
+
+/// 0 switches it off.
+fn looks(value: &Value) -> Result<Option<Duration>, String> {
+    match pause(value, 0.0)? {
+        Some(seconds) if !seconds.is_zero() => pause(value, SHORTEST_LOOKS),
+        none => Ok(none),
+    }
 }
 
 fn share(value: &Value) -> Result<Option<f64>, String> {

@@ -17,7 +17,7 @@ const NAMES: usize = 1024;
 pub(crate) struct Machine {
     /// Clock ticks in a second.
     pub(crate) ticks: f64,
-    page: u64,
+    pub(crate) page: u64,
     memory: u64,
     /// Unix time of the start of the machine.
     boot: f64,

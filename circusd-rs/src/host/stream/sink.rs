@@ -13,12 +13,15 @@
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use crate::arbiter::id::WatcherId;
+use crate::arbiter::input::{StreamState, StreamTrouble};
 use crate::config::StreamConfig;
 use crate::host::clock;
 use crate::host::stream::Feed;
+use crate::host::stream::bell::Bell;
 use crate::host::stream::file::{LogFile, Short, write_counted};
 use crate::host::stream::line::{Lines, Speaker};
 use crate::host::stream::options::{Destination, Format, OnFull, StreamError};
@@ -104,10 +107,12 @@ impl Lost {
 /// Whether a stream works.
 enum Health {
     Works,
-    /// When the next try may be made, and what was lost.
+    /// When the next try may be made, what was lost, what the system said at first, and when.
     Broken {
         retry: Instant,
         lost: Lost,
+        said: Box<str>,
+        since: f64,
     },
 }
 
@@ -125,11 +130,17 @@ pub(crate) struct Slot {
     /// What a stream that blocks could not write yet: at most a read, and what was in the pipes when
     /// the daemon ended.
     pending: Vec<u8>,
+    bell: Rc<Bell>,
 }
 
 impl Slot {
     /// Open; without options, output goes where circusd's own goes, as if it had been inherited.
-    pub(crate) fn new(watcher: WatcherId, name: &str, feed: Feed, config: Option<&StreamConfig>) -> Self {
+    pub(crate) fn new(
+        (watcher, feed): (WatcherId, Feed),
+        name: &str,
+        config: Option<&StreamConfig>,
+        bell: Rc<Bell>,
+    ) -> Self {
         let mut slot = Self {
             watcher: watcher.0,
             name: name.into(),
@@ -140,6 +151,7 @@ impl Slot {
             on_full: OnFull::Drop,
             health: Health::Works,
             pending: Vec::new(),
+            bell,
         };
         slot.open(config);
         slot
@@ -148,11 +160,35 @@ impl Slot {
     /// From now on somewhere else.
     pub(crate) fn open(&mut self, config: Option<&StreamConfig>) {
         self.config = config.cloned();
-        self.health = Health::Works;
+        let before = std::mem::replace(&mut self.health, Health::Works);
         self.reopen();
-        if !self.pending.is_empty() && matches!(self.health, Health::Works) {
-            self.health = Health::Broken { retry: clock::monotonic(), lost: Lost::default() };
+        let Health::Broken { lost, said, since, .. } = before else { return };
+        match self.health {
+            // There is something to write before anything new.
+            Health::Works if !self.pending.is_empty() => {
+                self.health =
+                    Health::Broken { retry: clock::monotonic(), lost: Lost::default(), said, since };
+            }
+            Health::Works => self.ring_works(lost),
+            Health::Broken { .. } => {}
         }
+    }
+
+    /// What is wrong with it.
+    pub(crate) fn trouble(&self) -> Option<StreamTrouble> {
+        let Health::Broken { lost, said, since, .. } = &self.health else { return None };
+        Some(StreamTrouble {
+            feed: self.feed,
+            error: said.to_string(),
+            since: *since,
+            waits: self.on_full == OnFull::Block,
+            lost_bytes: lost.bytes,
+            lost_lines: lost.lines,
+        })
+    }
+
+    fn ring_works(&self, Lost { bytes: lost_bytes, lines: lost_lines }: Lost) {
+        self.bell.ring(self.watcher, StreamState::Works { feed: self.feed, lost_bytes, lost_lines });
     }
 
     /// Where the file is, if it is one.
@@ -284,7 +320,8 @@ impl Slot {
     }
 
     fn broke(&mut self, error: &StreamError, rest: &[u8]) {
-        let mut lost = match self.health {
+        let first = matches!(self.health, Health::Works);
+        let (mut lost, said, since) = match std::mem::replace(&mut self.health, Health::Works) {
             Health::Works => {
                 let (watcher, feed) = (&*self.name, self.feed.name());
                 match self.on_full {
@@ -295,9 +332,9 @@ impl Slot {
                         watcher, feed, %error, "cannot write the output; it waits until this works again"
                     ),
                 }
-                Lost::default()
+                (Lost::default(), error.to_string().into(), clock::wall())
             }
-            Health::Broken { lost, .. } => lost,
+            Health::Broken { lost, said, since, .. } => (lost, said, since),
         };
         match self.on_full {
             OnFull::Drop => lost.add(rest),
@@ -307,7 +344,10 @@ impl Slot {
             // Whoever listened is gone; whoever listens next has another socket.
             self.target = Target::Nowhere;
         }
-        self.health = Health::Broken { retry: clock::monotonic() + RETRY, lost };
+        self.health = Health::Broken { retry: clock::monotonic() + RETRY, lost, said, since };
+        if let Some(trouble) = self.trouble().filter(|_| first) {
+            self.bell.ring(self.watcher, StreamState::Fails(trouble));
+        }
     }
 
     fn written(&mut self) {
@@ -324,6 +364,7 @@ impl Slot {
         if let Health::Broken { lost, .. } = self.health {
             self.tell(lost, "the output can be written again");
             self.health = Health::Works;
+            self.ring_works(lost);
         }
     }
 
@@ -342,6 +383,7 @@ impl Drop for Slot {
             }
             lost.add(&self.pending);
             self.tell(lost, "the stream is closed, and its last output could not be written");
+            self.ring_works(lost);
         }
     }
 }

@@ -57,6 +57,10 @@ impl Warden {
             }
         }
         self.enter(key, pid, plan, forked, cgroup);
+        if let (Some(interval), Some(child)) = (spec.looks, self.children.get_mut(&key)) {
+            child.is_looked_at = true;
+            self.history.began(key, spec.watcher_id, pid, interval);
+        }
         Ok(())
     }
 
@@ -135,6 +139,7 @@ impl Warden {
             return;
         }
         child.ooms = self.ooms.lately();
+        child.floor = raw::own_peak();
         let mut picture = Picture::default();
         for (signal, reach) in waiting {
             self.signal(key, signal, reach, &mut picture);

@@ -24,6 +24,7 @@ use crate::arbiter::input::{Input, OomKills};
 use crate::host::cgroup::Cgroup;
 use crate::host::child::{Child, Kin, Picture, State};
 use crate::host::clock;
+use crate::host::oom::Count;
 use crate::host::spawn::raw;
 use circus_protocol::number::Signal;
 
@@ -35,7 +36,16 @@ const CHASE: usize = 64;
 const KILLED: Option<i32> = Some(-Signal::KILL.0);
 
 impl Warden {
+    /// Its number may be another's from now on.
+    fn look_no_more(&mut self, key: Key) {
+        if let Some(child) = self.children.get_mut(&key).filter(|child| child.is_looked_at) {
+            child.is_looked_at = false;
+            self.history.died(key);
+        }
+    }
+
     pub(super) fn forget(&mut self, key: Key, pid: i32) {
+        self.look_no_more(key);
         let gone = self.children.remove(&key);
         gone.and_then(|child| child.cgroup).iter().for_each(Cgroup::remove);
         self.looks.remove(&key);
@@ -48,7 +58,7 @@ impl Warden {
     pub(super) fn reap(&mut self, key: Key) {
         let Some(child) = self.children.get_mut(&key) else { return };
         let State::Running = child.state else { return };
-        let (exit_code, usage) = match raw::reap(child.pid.get()) {
+        let (exit_code, usage) = match raw::reap(child.pid.get(), child.floor) {
             Ok(None) => return,
             Ok(Some((code, usage))) => (Some(code), Some(usage)),
             // Somebody else reaped it; the number is free, so never signal it again.
@@ -62,6 +72,7 @@ impl Warden {
         self.keys.remove(&pid);
         // Before anybody hears of the death: who then asks for its last words finds them.
         self.outputs.died(key);
+        self.look_no_more(key);
         self.dead.push((key, exit_code, usage));
     }
 
@@ -73,9 +84,9 @@ impl Warden {
         self.look_for_orphans();
         let dead = std::mem::take(&mut self.dead);
         let killed = dead.iter().any(|(_, exit_code, _)| *exit_code == KILLED);
-        let machine = if killed { self.ooms.now() } else { None };
+        let counted = killed.then(|| self.ooms.now());
         for (key, exit_code, usage) in dead {
-            let oom = self.ooms_at(key, exit_code, machine);
+            let oom = self.ooms_at(key, exit_code, counted);
             let lingering = self.left_anybody(key);
             if lingering {
                 self.look_later(key);
@@ -87,11 +98,12 @@ impl Warden {
     }
 
     /// Only a kill can have been for want of memory.
-    fn ooms_at(&self, key: Key, exit_code: Option<i32>, machine: Option<u64>) -> Option<OomKills> {
+    fn ooms_at(&self, key: Key, exit_code: Option<i32>, counted: Option<Count>) -> Option<OomKills> {
         let child = self.children.get(&key).filter(|_| exit_code == KILLED)?;
-        let tree = child.cgroup.as_ref().and_then(Cgroup::oom_kills);
-        let machine = machine.zip(child.ooms).map(|(now, then)| now.saturating_sub(then));
-        Some(OomKills { tree, machine })
+        let own = child.cgroup.as_ref().and_then(Cgroup::memory);
+        let tree = own.as_ref().map(|group| group.kills);
+        let group = own.or_else(|| self.ooms.group_since(child.ooms));
+        Some(OomKills { tree, group, machine: child.ooms.machine_until(counted?) })
     }
 
     /// Among the orphans as they were at the last look.
@@ -199,7 +211,7 @@ impl Warden {
                     self.reap(key);
                 }
                 None if self.adopt => {
-                    let _it_was_seen_dead = raw::reap(pid);
+                    let _it_was_seen_dead = raw::reap(pid, 0);
                     self.orphans.forget(pid);
                     orphans += 1;
                 }

@@ -2,7 +2,7 @@
 
 use super::super::card::tests::card;
 use super::*;
-use crate::arbiter::input::{OomKills, Usage};
+use crate::arbiter::input::Usage;
 
 fn judged(end: End, by: By, words: &LastWords) -> (&'static str, String) {
     let verdict = verdict(&card(end, by, 100.0), words, &[], 30.0);
@@ -97,8 +97,23 @@ fn signals_are_told_apart() {
         (None, Some(0), "killed-from-outside"),
         (None, None, "killed-from-outside"),
     ] {
-        big.oom = Some(OomKills { tree, machine });
+        big.oom = Some(OomKills { tree, group: None, machine });
         assert_eq!(verdict(&big, &said(""), &[], 30.0).word, word, "{tree:?} {machine:?}");
+    }
+    let limit = Some((64 << 20, "/sys/fs/cgroup/db".to_owned()));
+    let group = |kills| Some(MemoryGroup { kills, limit: limit.clone(), peak: Some(63 << 20) });
+    let numbers = "(1 in its control group, which used up to 63 MiB; /sys/fs/cgroup/db limits it to 64 MiB)";
+    for (tree, group, word, end) in [
+        (Some(1), group(1), "out-of-memory", numbers),
+        (None, group(1), "out-of-memory", numbers),
+        // Others were killed, but not in its group.
+        (Some(0), group(0), "killed-from-outside", "SIGKILL"),
+        (None, group(0), "killed-from-outside", "SIGKILL"),
+    ] {
+        big.oom = Some(OomKills { tree, group, machine: Some(3) });
+        let told = verdict(&big, &said(""), &[], 30.0);
+        assert_eq!(told.word, word, "{:?}", big.oom);
+        assert!(told.text.ends_with(end), "{}", told.text);
     }
     let mut dumped = card(End::Signal(11), By::Itself, 1.0);
     dumped.usage = Some(Usage { core: true, ..Usage::default() });
