@@ -68,6 +68,7 @@ impl Resting {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "who runs and who rests must be real")]
 mod tests {
     use std::process::{Command, Stdio};
 

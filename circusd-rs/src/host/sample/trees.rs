@@ -40,6 +40,7 @@ fn of(leader: Pid, all: &Snapshot, machine: &Machine) -> Option<TreeFigures> {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "a tree must be real")]
 mod tests {
     use std::process::Command;
 
