@@ -3,6 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "a test of the whole program starts it and waits for it")]
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests may fail like tests")]
 
+#[path = "whole/node.rs"]
 #[expect(dead_code, reason = "this file needs a part of it")]
 mod node;
 #[path = "output/oom.rs"]

@@ -11,10 +11,8 @@ use crate::arbiter::command::ok;
 use crate::arbiter::effect::{Effect, HookCall, SampleTarget};
 use crate::arbiter::id::{ReplyTo, SampleTag};
 use crate::arbiter::process::Process;
-use crate::arbiter::standing::Standing;
 use crate::arbiter::time::Now;
 use crate::arbiter::watcher::Watcher;
-use crate::arbiter::watcher::standing::Record;
 use crate::arbiter::{Arbiter, Work};
 use crate::config::option;
 
@@ -97,10 +95,7 @@ impl Arbiter {
                 let statuses: Map<String, Value> = self.present().map(status).collect();
                 Ok(ok(json!({"statuses": statuses})))
             }
-            Command::Status { name: Some(name) } => {
-                let watcher = self.get(name)?;
-                Ok(status(watcher.standing(now), &watcher.record))
-            }
+            Command::Status { name: Some(name) } => Ok(status(self.get(name)?, now)),
             Command::NumWatchers => Ok(ok(json!({"numwatchers": self.present().count()}))),
             Command::NumProcesses { name: None } => {
                 let count: usize = self.present().map(|watcher| watcher.pids().count()).sum();
@@ -301,7 +296,8 @@ impl Arbiter {
 }
 
 /// The state, and, where circus has no word for it, why it is in it; and which of its streams do not work.
-fn status(standing: Standing, record: &Record) -> Reply {
+fn status(watcher: &Watcher, now: Now) -> Reply {
+    let (standing, record) = (watcher.standing(now), &watcher.record);
     let waiting_for = standing.reason.waiting_for();
     let troubles = || record.stdout.iter().chain(&record.stderr);
     if waiting_for.is_none() && troubles().next().is_none() {

@@ -21,7 +21,7 @@ mod converge;
 mod deaths;
 pub(in crate::arbiter) mod hooks;
 mod reload;
-pub(super) mod standing;
+mod standing;
 mod story;
 mod waiting;
 
