@@ -47,7 +47,7 @@ impl Arbiter {
     fn process(&self, watcher: &Watcher) -> Process {
         let config = &watcher.config;
         // What cannot even be put together is what the start will say.
-        let spec = spawnspec::build(config, watcher.id, Wid(1), &self.sockets.bound, None).ok();
+        let spec = spawnspec::build(config, watcher.id, Wid(1), &self.sockets.bound, None, None).ok();
         let program = spec.as_ref().and_then(|spec| spec.argv.first()).cloned();
         Process {
             program: program.unwrap_or_default(),
