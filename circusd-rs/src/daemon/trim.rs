@@ -44,7 +44,9 @@ impl Trim {
     pub(super) fn input(&mut self, input: &Input) {
         let figures = matches!(input, Input::Sampled { figures, .. } if figures.len() >= FIGURES);
         let files = matches!(input, Input::Config(_) | Input::Configured { .. } | Input::ResetDone { .. });
-        if figures || files {
+        // A thousand starts leave what one needs mapped, and their planning behind.
+        let start = matches!(input, Input::Spawned { .. });
+        if figures || files || start {
             self.soon();
         }
     }
