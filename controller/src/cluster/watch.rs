@@ -198,7 +198,7 @@ pub fn event(watchers: &mut Watchers, track: &mut Track, event: &Event, at: Dura
         EventKind::HookFailure { name, error } => note(format!("hook {name} failed: {error}")),
         EventKind::Waiting { why, .. } => note(format!("its start waits: {why}")),
         EventKind::Add | EventKind::Remove | EventKind::Reload => (Vec::new(), true),
-        EventKind::Updated | EventKind::HookSuccess { .. } => (Vec::new(), false),
+        EventKind::Updated | EventKind::HookSuccess { .. } | EventKind::Output { .. } => (Vec::new(), false),
     }
 }
 
