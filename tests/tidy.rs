@@ -92,6 +92,12 @@ const RULES: &[Rule] = &[
         reason: "the two programs never see each other",
     },
     Rule {
+        place: "controller/src/inventory",
+        except: &[],
+        forbidden: SYSTEM,
+        reason: "which nodes a text names is a value; `sources` asks the world",
+    },
+    Rule {
         place: "controller/src/cluster",
         except: &[],
         forbidden: SYSTEM,

@@ -11,7 +11,7 @@ mod terminal;
 
 use std::path::{Path, PathBuf};
 
-use circus_tests::daemon::built;
+use circus_tests::daemon::{Daemon, Flavor, built, fresh_address};
 use circus_tests::wait::until;
 use circus_tests::wire::Wire;
 use nix::sys::signal::Signal;
@@ -67,6 +67,23 @@ fn assert_nothing_is_left(dir: &Path) {
     until(&format!("{} and its processes to go: {:?}", dir.display(), processes(dir)), || {
         (processes(dir).is_empty() && !dir.exists()).then_some(())
     });
+}
+
+#[test]
+fn what_is_detected_is_offered() {
+    let daemon = Daemon::start(Flavor::Ours, "[circus]\nmulticast_endpoint =\n");
+    let range = format!("{},{}", daemon.address(), fresh_address());
+    let words = ["--timeout", "50", "cluster", "detect", &range, "--connect", "10s", "--no-multicast"];
+    for answer in ["n", "y"] {
+        let mut terminal = Terminal::start(&built("circusman"), &words);
+        let table = terminal.expect(&format!("Use {} (1) as the cluster? [y/N] ", daemon.address()));
+        assert!(table.contains("1 circusd-rs and 0 circusd at 2 addresses"), "{table}");
+        terminal.write(&format!("{answer}\r"));
+        if answer == "y" {
+            terminal.expect(&format!("the cluster is now {} (1)", daemon.address()));
+        }
+        assert_eq!(terminal.wait(), 0);
+    }
 }
 
 #[test]

@@ -16,7 +16,7 @@ use super::args::duration;
 use super::cluster::Done;
 use super::confirm;
 use super::exit::Exit;
-use super::output::{can_ask, can_redraw, complain, data};
+use super::output::{can_ask, can_redraw, complain, data, talk};
 use super::session::{self, Cluster, Stop};
 use super::store::Store;
 use super::{DEFAULT_PORT, Global};
@@ -102,6 +102,10 @@ pub(super) async fn perform(
     }
     let name = args.name.as_deref().or_else(|| known.and_then(Cluster::given_name));
     let cluster = Cluster::resolve(&text, range.port, name, global.quiet, store.system())?;
+    if !global.quiet {
+        let names: Vec<&str> = cluster.inventory.nodes.iter().map(|node| node.name.as_str()).collect();
+        talk(&format!("the cluster is now {}", counted(&names)));
+    }
     Ok(Done { cluster: Some(cluster), exit })
 }
 

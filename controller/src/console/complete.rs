@@ -1,4 +1,4 @@
-//! What the Tab key offers: commands, their options, watchers, and nodes after `--on`.
+//! What the Tab key offers: commands, their options, watchers, and nodes where nodes are meant.
 //!
 //! Candidates come from the same definition that parses the line. Asks nobody: what is known of the
 //! cluster is handed in.
@@ -19,6 +19,8 @@ pub(super) struct Known {
     pub(super) watchers: Vec<String>,
 }
 
+/// Options whose values are nodes.
+const NODES: [&str; 2] = ["--on", "--not-on"];
 /// As many candidates as are offered at once.
 const MAX_OFFERED: usize = 200;
 
@@ -41,15 +43,15 @@ impl Prompter {
         let word = before.get(start..).unwrap_or_default();
         let previous: Vec<&str> = before.get(..start).unwrap_or_default().split_whitespace().collect();
         let verb = previous.iter().find_map(|word| self.command.find_subcommand(word));
-        let wants_node = previous.last() == Some(&"--on");
-        let (start, word) = match word.strip_prefix("--on=") {
-            Some(node) => (start + "--on=".len(), node),
-            None => (start, word),
-        };
+        // Verbs of a verb: `cluster add`.
+        let deed = verb.and_then(|verb| previous.iter().find_map(|word| verb.find_subcommand(word)));
+        let verb = deed.or(verb);
+        let removes = deed.is_some_and(|deed| deed.get_name() == "remove") && !word.starts_with("--");
+        let wants_node = previous.last().is_some_and(|word| NODES.contains(word)) || removes;
+        let joined = word.split_once('=').filter(|(option, _)| NODES.contains(option));
+        let (start, word) = joined.map_or((start, word), |(option, node)| (start + option.len() + 1, node));
         let offer = match verb {
-            _ if wants_node || before.get(..start).is_some_and(|text| text.ends_with("--on=")) => {
-                return self.nodes(start, word);
-            }
+            _ if wants_node || joined.is_some() => return self.nodes(start, word),
             None => self.verbs(),
             Some(verb) if word.starts_with('-') => options(verb),
             Some(verb) if verb.get_name() == "help" => self.verbs(),
@@ -68,6 +70,7 @@ impl Prompter {
     fn arguments(&self, verb: &Command) -> Vec<String> {
         let values = verb.get_positionals().flat_map(clap::Arg::get_possible_values);
         let mut offer: Vec<String> = values.map(|value| value.get_name().to_owned()).collect();
+        offer.extend(verb.get_subcommands().map(|deed| deed.get_name().to_owned()));
         if verb.get_positionals().any(|arg| ["names", "services"].contains(&arg.get_id().as_str())) {
             offer.extend(self.known.watchers.iter().cloned());
         }
@@ -139,6 +142,11 @@ mod tests {
         assert_eq!(offer("reset --d"), "6:--dry-run");
         assert_eq!(offer("stop --on node1,n"), "16:node1 node2");
         assert_eq!(offer("--on=node2"), "5:node2");
+        assert_eq!(offer("stop --not-on n"), "14:node1 node2");
+        assert_eq!(offer("stop --not-on=node1,n"), "20:node1 node2");
+        assert_eq!(offer("cluster "), "8:add detect refresh remove");
+        assert_eq!(offer("cluster remove n"), "15:node1 node2");
+        assert_eq!(offer("cluster detect --no-m"), "15:--no-multicast");
         assert_eq!(offer("help conf"), "5:configure");
         assert_eq!(offer("xyz"), "0:");
         assert!(!offer("").contains("stand-in") && !offer("").contains("demo"));

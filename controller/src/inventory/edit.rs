@@ -101,7 +101,8 @@ pub fn removed(
         Err(error) if terms.0.is_empty() => return Err(error),
         Err(_) => Vec::new(),
     };
-    let rest: Vec<&String> = gone.iter().filter(|name| left.contains(name)).collect();
+    let rest = gone.iter().filter(|name| left.contains(name));
+    let rest: Vec<String> = rest.map(|name| alone(name, gone, &left, port)).collect();
     if !rest.is_empty() {
         let less = Terms::of(&fold(&rest))?;
         terms.0.extend(less.0.into_iter().map(|(_, body)| (Op::Without, body)));
@@ -109,6 +110,13 @@ pub fn removed(
     let shorter = terms.print();
     spec::parse(&shorter, port, sources)?;
     Ok(shorter)
+}
+
+/// A name that takes away this node and not those of its host that stay on other ports.
+fn alone(name: &str, gone: &[String], left: &[String], port: u16) -> String {
+    let with_port = if name.contains(':') { format!("[{name}]:") } else { format!("{name}:") };
+    let others = left.iter().any(|other| other.starts_with(&with_port) && !gone.contains(other));
+    if others { format!("{with_port}{port}") } else { name.to_owned() }
 }
 
 /// Its nodes are named elsewhere and may be others tomorrow.
@@ -174,6 +182,12 @@ mod tests {
     }
 
     #[test]
+    fn a_host_may_stay_on_another_port() {
+        assert_eq!(remove("n[1-2],n1:6000", &["n1"]), "n[1-2],n1:6000!n1:5555");
+        assert_eq!(remove("a,[::1]:6000,::1&::1", &["::1"]), "a,[::1]:6000,::1&::1![::1]:5555");
+    }
+
+    #[test]
     fn nodes_are_removed() {
         assert_eq!(remove("a,b,c", &["b"]), "a,c");
         assert_eq!(remove("node[1-9]", &["node3", "node4"]), "node[1-9]!node[3-4]");
@@ -184,6 +198,34 @@ mod tests {
         assert_eq!(remove("a,b:6000", &["b:6000"]), "a");
         assert!(remove("a", &["a"]).starts_with("error: the cluster SPEC \"\" names no node"));
         assert!(remove("@some", &["node01.lab", "node02.lab"]).contains("names no node"));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn exactly_those_go_and_come(
+            terms in proptest::collection::vec("(@some|@db|exec:list|n[1-9]|n\\[1-[2-9]\\]|n[1-9]:6000|!n[1-4]|&n\\[1-8\\],)", 1..8),
+            which in proptest::collection::vec(proptest::bool::ANY, 40),
+        ) {
+            let text = terms.join(" ");
+            let all = |text: &str| spec::parse(text, 5555, &mut Fake::default()).map(|parsed| names(&parsed));
+            let Ok(before) = all(&text) else { return Ok(()) };
+            let goes = before.iter().zip(which).filter(|(_, goes)| *goes);
+            let gone: Vec<String> = goes.map(|(name, _)| name.clone()).collect();
+            let left: Vec<String> =
+                before.iter().filter(|name| !gone.contains(name)).cloned().collect();
+            let shorter = removed(&text, &gone, 5555, &mut Fake::default());
+            if gone.is_empty() || left.is_empty() {
+                return Ok(());
+            }
+            let shorter = shorter.expect("somebody is left");
+            proptest::prop_assert_eq!(all(&shorter).expect("parses"), left, "{} -> {}", text, shorter);
+            let longer = added(&shorter, &gone.join(","), 5555, &mut Fake::default()).expect("they were there");
+            let mut now = all(&longer).expect("parses");
+            now.retain(|name| before.contains(name));
+            for name in &gone {
+                proptest::prop_assert!(now.contains(name), "{} -> {}", shorter, longer);
+            }
+        }
     }
 
     #[test]

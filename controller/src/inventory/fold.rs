@@ -67,7 +67,7 @@ fn cut(name: &str) -> Option<Cut<'_>> {
         return None;
     }
     let host = name.split(':').next()?;
-    let is_address = host.parse::<std::net::Ipv4Addr>().is_ok();
+    let is_address = host.parse::<core::net::Ipv4Addr>().is_ok();
     let label = if is_address { host } else { host.split('.').next()? };
     let end = label.rfind(|letter: char| letter.is_ascii_digit())? + 1;
     let start = label
