@@ -197,6 +197,12 @@ pub fn event(watchers: &mut Watchers, track: &mut Track, event: &Event, at: Dura
         }
         EventKind::HookFailure { name, error } => note(format!("hook {name} failed: {error}")),
         EventKind::Waiting { why, .. } => note(format!("its start waits: {why}")),
+        EventKind::Output { stream, error: Some(error), .. } => {
+            note(format!("what it prints on {stream} cannot be written: {error}"))
+        }
+        EventKind::Output { stream, error: None, lost_bytes, .. } => {
+            note(format!("what it prints on {stream} is written again; {lost_bytes} bytes were lost"))
+        }
         EventKind::Add | EventKind::Remove | EventKind::Reload => (Vec::new(), true),
         EventKind::Updated | EventKind::HookSuccess { .. } | EventKind::Output { .. } => (Vec::new(), false),
     }
