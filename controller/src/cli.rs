@@ -20,6 +20,7 @@ mod args;
 mod change;
 mod choose;
 mod cluster;
+mod completions;
 mod detect;
 mod history;
 mod journal;
@@ -45,6 +46,7 @@ pub use args::{
 use args::{at_least_one, duration};
 pub use choose::Choice;
 pub use cluster::{ClusterArgs, Deed};
+pub use completions::{CompletionsArgs, Target};
 pub use detect::DetectArgs;
 pub use history::{HistoryArgs, ResumeArgs};
 pub use listen::ListenArgs;
@@ -193,6 +195,8 @@ pub enum Verb {
     Demo(DemoArgs),
     /// A simulated cluster of up to 10,000 nodes that speak the real protocol on loopback
     Simulate(crate::simulate::SimulateArgs),
+    /// What a shell needs to complete these commands, and man pages
+    Completions(CompletionsArgs),
     /// Ends a demo whose circusman was killed; the demo runs it
     #[command(hide = true)]
     DemoGuard(crate::demo::guard::GuardArgs),

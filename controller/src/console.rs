@@ -320,6 +320,7 @@ fn command() -> clap::Command {
         .mut_subcommand("demo", |command| command.hide(true))
         .mut_subcommand("ctl", |command| command.hide(true))
         .mut_subcommand("simulate", |command| command.hide(true))
+        .mut_subcommand("completions", |command| command.hide(true))
         .mut_args(|arg| {
             let elsewhere = ["cluster", "port", "services_file"].contains(&arg.get_id().as_str());
             if elsewhere { arg.hide(true) } else { arg }

@@ -7,10 +7,12 @@
     reason = "tests start processes, read the clock and end at the first surprise"
 )]
 
+mod chaos;
 mod inventory;
 mod journey;
 mod live;
 mod net;
 mod nodes;
 mod preflight;
+mod rolling;
 mod trouble;

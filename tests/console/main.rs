@@ -7,6 +7,7 @@
     reason = "tests start processes, read the clock, and fail by panicking"
 )]
 
+mod shells;
 mod terminal;
 
 use std::path::{Path, PathBuf};

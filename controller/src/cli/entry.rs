@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use tokio::runtime::Builder;
 
+use super::completions;
 use super::exit::Exit;
 use super::history;
 use super::output::{complain, data};
@@ -18,6 +19,11 @@ use crate::{console, ctl, demo, render, simulate};
 /// Everything.
 #[must_use]
 pub fn main() -> ExitCode {
+    match completions::answer() {
+        Ok(false) => {}
+        Ok(true) => return Exit::Done.into(),
+        Err(stop) => return report(&stop, false).into(),
+    }
     // circusctl has rules of its own for its words.
     if let Some(words) = ctl::meant(std::env::args_os()) {
         return ctl::main(&words);
@@ -78,6 +84,7 @@ async fn run(cli: &Cli) -> Result<Exit, Stop> {
         Some(Verb::Simulate(args)) => simulate::run(args, global.port.unwrap_or(DEFAULT_PORT)).await,
         Some(Verb::DemoGuard(args)) => Ok(demo::guard::watch(args).await),
         Some(Verb::Cluster(args)) => cluster::alone(global, args).await,
+        Some(Verb::Completions(args)) => completions::completions(global, args),
         Some(Verb::History(args)) => history::history(&Store::from_env(), global, args),
         Some(verb) => {
             let mut session = Session::open(global, Store::from_env()).await?;

@@ -7,7 +7,7 @@ use super::exit::Exit;
 use super::output::{data, talk};
 use super::session::{Session, Stop};
 use super::store::Store;
-use super::{Cli, Global, Verb, journal, perform};
+use super::{Choice, Cli, Global, Verb, journal, perform};
 use crate::cluster::journal::Record;
 use crate::inventory::fold::counted;
 use crate::render;
@@ -90,7 +90,7 @@ pub(super) async fn resume(session: &mut Session, global: &Global, args: &Resume
     }
     session.words = words;
     session.only = Some(left);
-    let global = Global { on: None, failed: None, ..global.clone() };
+    let global = Global { on: None, failed: None, choice: Choice::default(), ..global.clone() };
     // It is one command of the session, so it may be one of this one.
     let result = Box::pin(perform::perform(session, &global, &verb)).await;
     session.only = None;

@@ -85,7 +85,7 @@ pub(super) async fn plan(
     names: &[String],
 ) -> Result<Exit, Stop> {
     let targets = session.targets(global)?;
-    let (places, early) = rolling::survey(session, global, &targets, names).await?;
+    let (places, early) = rolling::survey(session, global, &targets, names, &mut Interrupts::listen()).await;
     let steps = if is_start { sequence::start(&places, names) } else { sequence::stop(&places, names) };
     let steps = steps.map_err(|reason| Stop::new(Exit::Failed, reason))?;
     let plan = Plan { early, ..Plan::of_steps(steps, &targets) };

@@ -59,6 +59,7 @@ pub async fn perform(session: &mut Session, global: &Global, verb: &Verb) -> Res
         Verb::Demo(_) | Verb::DemoGuard(_) | Verb::StandIn(_) => {
             Err(Stop::usage("the demo has its own console; start it from a shell"))
         }
+        Verb::Completions(_) => Err(Stop::usage("shells are told so from a shell")),
         Verb::Cluster(args) => cluster::within(session, global, args).await,
         Verb::Simulate(_) => Err(Stop::usage("a simulation runs until Ctrl-C; start it from a shell")),
         Verb::Listen(args) => listen::listen(session, global, args).await,

@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 use super::exit::Exit;
 use super::output::data;
 use super::perform::asked;
+use super::progress::Interrupts;
 use super::session::{ACT_TIMEOUT, READ_TIMEOUT, Session, Stop};
 use super::{FreshArgs, Global, ordered, perform, rolling};
 use crate::cluster::preview::preview;
@@ -96,7 +97,7 @@ pub(super) async fn fresh(
     targets: &[String],
 ) -> Result<Exit, Stop> {
     let names = &args.names;
-    let (places, _) = rolling::survey(session, global, targets, names).await?;
+    let (places, _) = rolling::survey(session, global, targets, names, &mut Interrupts::listen()).await;
     let wrong = |reason| Stop::new(Exit::Failed, reason);
     let [stop, start] = [sequence::stop(&places, names), sequence::start(&places, names)];
     let plans = [stop, start].map(|steps| Ok(Plan::of_steps(steps.map_err(wrong)?, targets)));

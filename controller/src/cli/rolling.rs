@@ -16,16 +16,18 @@ use super::exit::Exit;
 use super::journal::Writer;
 use super::lifecycle::{self, Said};
 use super::output::{data, talk};
-use super::perform::{self, print};
+use super::perform::print;
 use super::progress::{self, First, Interrupts};
 use super::session::{ACT_TIMEOUT, READ_TIMEOUT, Session, Stop};
 use super::survey::place;
 use super::{Global, planned};
+use crate::cluster::names::{Listed, Unselected, select};
+use crate::cluster::procedure::Verdict;
 use crate::cluster::rolling::{self, Act, Batch, Deed, Level, Manner, Next, Roll, Share};
 use crate::cluster::sequence::{Group, Place};
 use crate::fleet::Pulled;
 use crate::inventory::fold::{counted, fold};
-use crate::outcome::{ConfigureRequest, NodeOutcome, NodeState, Operation, Outcome};
+use crate::outcome::{ConfigureRequest, NodeOutcome, Operation, Outcome};
 use crate::render;
 
 /// Until a batch is ready: a database that joins its cluster takes minutes, not seconds.
@@ -144,21 +146,41 @@ pub(super) async fn run(session: &mut Session, global: &Global, change: Change<'
     }
     let manner = change.args.manner();
     let targets = session.targets(global)?;
-    let (places, early) = survey(session, global, &targets, change.names).await?;
+    let result = change.result();
+    let mut interrupts = Interrupts::listen();
+    let (places, early) = survey(session, global, &targets, change.names, &mut interrupts).await;
+    if interrupts.how() != Pulled::No {
+        let mut roll = Roll::new(Vec::new(), manner, targets, early);
+        roll.interrupt();
+        return Ok(finish(session, global, &result, roll.rows().0));
+    }
     let batches = rolling::plan(&places, change.names, change.deed, &manner)
         .map_err(|reason| Stop::new(Exit::Failed, reason))?;
-    let result = change.result();
     if change.dry_run {
         return Ok(planned::print(session, global, &result, &planned::Plan { batches, early, targets }));
     }
-    consent(global, &result, change.names, &targets, &batches).await?;
+    // To start something loses nothing.
+    if change.deed != Deed::Start {
+        consent(global, &result, change.names, &targets, &batches).await?;
+    }
     let journal = Writer::begin(session, render::json::name(&result), &targets);
     let roll = Roll::new(batches, manner, targets, early.clone());
-    let mut rolling = Rolling { session, global, change, roll, journal, interrupts: Interrupts::listen() };
+    let mut rolling = Rolling { session, global, change, roll, journal, interrupts };
     rolling.tell(&result, &early);
     let (exit, outcome) = rolling.run().await;
     print(session, global, &result, &outcome, exit);
     Ok(exit)
+}
+
+/// The rows of a change that did not come to be.
+fn finish(session: &mut Session, global: &Global, result: &Operation, nodes: Vec<NodeOutcome>) -> Exit {
+    if global.ndjson {
+        nodes.iter().for_each(|row| data(&format!("{}\n", render::json::line(result, row))));
+    }
+    let outcome = Outcome { nodes, elapsed: Duration::ZERO };
+    let exit = Exit::of(&outcome);
+    print(session, global, result, &outcome, exit);
+    exit
 }
 
 /// Who has what; and the rows of those that cannot take part.
@@ -167,8 +189,12 @@ pub(super) async fn survey(
     global: &Global,
     targets: &[String],
     names: &[String],
-) -> Result<(Vec<Place>, Vec<NodeOutcome>), Stop> {
-    let outcome = perform::asked(session, global, &Operation::Survey, READ_TIMEOUT, targets).await?;
+    interrupts: &mut Interrupts,
+) -> (Vec<Place>, Vec<NodeOutcome>) {
+    let options = Session::run_options(global, READ_TIMEOUT, targets);
+    let (fleet, survey) = (&mut session.fleet, Operation::Survey);
+    let outcome =
+        progress::watch(fleet, &survey, &options, global, interrupts, First::Cancels, &mut |_| {}).await;
     let (mut places, mut early) = (Vec::new(), Vec::new());
     for row in outcome.nodes {
         let index = session.cluster.inventory.nodes.iter().position(|node| node.name == row.node);
@@ -176,21 +202,14 @@ pub(super) async fn survey(
             early.push(row);
             continue;
         };
-        let has = |name: &&String| place.watchers.iter().any(|one| one.eq_ignore_ascii_case(name));
-        match names.iter().find(|name| !has(name)) {
-            Some(missing) => {
-                let reason = format!("no watcher named {missing}; it has {}", place.watchers.join(", "));
-                early.push(NodeOutcome {
-                    state: NodeState::Refused,
-                    reason,
-                    data: serde_json::Value::Null,
-                    ..row
-                });
-            }
+        let listed = |name: &String| Listed { name: name.clone(), state: String::new() };
+        let all: Vec<Listed> = place.watchers.iter().map(listed).collect();
+        match select(&all, names).err().map(Unselected::verdict) {
+            Some(Verdict { state, reason, data }) => early.push(NodeOutcome { state, reason, data, ..row }),
             None => places.push(place),
         }
     }
-    Ok((places, early))
+    (places, early)
 }
 
 /// The batches, and a question.

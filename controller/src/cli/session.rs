@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::exit::Exit;
 use super::output::{complain, talk};
-use super::store::{Remembered, Store};
+use super::store::{Remembered, Seen, Store};
 use super::{DEFAULT_PARALLEL, DEFAULT_PORT, Global};
 use crate::cluster::view::State;
 use crate::fleet::{Fleet, ServicesFile};
@@ -127,6 +127,8 @@ pub struct Session {
     watchers: BTreeSet<String>,
     /// Which nodes answered when they were asked last.
     answering: HashSet<String>,
+    /// How many of these were kept for whoever completes words.
+    kept: usize,
     /// The command that is being carried out, for the journal.
     pub words: Vec<String>,
     /// The nodes that a resumed operation is about.
@@ -151,7 +153,17 @@ impl Session {
     #[must_use]
     pub fn new(store: Store, cluster: Cluster, fleet: Fleet) -> Self {
         let (watchers, answering) = (BTreeSet::new(), HashSet::new());
-        Self { store, cluster, fleet, watchers, answering, words: Vec::new(), only: None, follower: None }
+        Self {
+            store,
+            cluster,
+            fleet,
+            watchers,
+            answering,
+            kept: 0,
+            words: Vec::new(),
+            only: None,
+            follower: None,
+        }
     }
 
     /// Goes on with another cluster; what is known of nodes that are in both is kept.
@@ -161,6 +173,7 @@ impl Session {
         if change.kept == 0 {
             self.watchers.clear();
         }
+        self.kept = 0;
         self.cluster = cluster;
         if self.follower.is_some() {
             self.follow();
@@ -211,6 +224,22 @@ impl Session {
                 }
                 NodeState::Skipped | NodeState::Cancelled => {}
             }
+        }
+        if self.watchers.len() != self.kept {
+            self.kept = self.watchers.len();
+            self.keep();
+        }
+    }
+
+    /// For whoever completes words; what was seen of the same nodes before is still true.
+    fn keep(&self) {
+        let nodes: Vec<String> = self.cluster.inventory.nodes.iter().map(|node| node.name.clone()).collect();
+        let old = self.store.seen();
+        let before = if old.nodes == nodes { old.watchers.as_slice() } else { &[] };
+        let watchers: BTreeSet<&String> = self.watchers.iter().chain(before).collect();
+        let seen = Seen { nodes, watchers: watchers.into_iter().cloned().collect() };
+        if seen != old {
+            self.store.keep(&seen);
         }
     }
 

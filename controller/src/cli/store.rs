@@ -23,6 +23,15 @@ pub struct Remembered {
     pub name: Option<String>,
 }
 
+/// What the last commands met, for whoever completes words.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Seen {
+    /// Names of the cluster's nodes.
+    pub nodes: Vec<String>,
+    /// Names of their watchers.
+    pub watchers: Vec<String>,
+}
+
 /// Why the memory cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -128,6 +137,28 @@ impl Store {
         replace(self.state.as_ref().ok_or(StoreError::NoHome)?, "detected.json", found)
     }
 
+    /// What was seen; nothing when it cannot be read.
+    #[must_use]
+    pub fn seen(&self) -> Seen {
+        let text = self.state.as_ref().and_then(|dir| std::fs::read_to_string(dir.join("seen.json")).ok());
+        let value: Value = text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
+        let list = |key: &str| {
+            let list = value.get(key).and_then(Value::as_array).into_iter().flatten();
+            list.filter_map(Value::as_str).map(str::to_owned).collect()
+        };
+        Seen { nodes: list("nodes"), watchers: list("watchers") }
+    }
+
+    /// Keeps what was seen; it only helps, so that it does not matter when it cannot be written.
+    pub fn keep(&self, seen: &Seen) {
+        let Some(dir) = &self.state else { return };
+        let text = json!({"nodes": seen.nodes, "watchers": seen.watchers}).to_string();
+        let draft = dir.join(format!("seen.json.{}", std::process::id()));
+        let _kept = std::fs::create_dir_all(dir)
+            .and_then(|()| std::fs::write(&draft, text))
+            .and_then(|()| std::fs::rename(&draft, dir.join("seen.json")));
+    }
+
     /// Where the journal of operations is; whoever writes it makes the directory.
     #[must_use]
     pub fn operations(&self) -> Option<PathBuf> {
@@ -186,5 +217,9 @@ mod tests {
         std::fs::write(&path, "{\"spec\": \"a\", \"port\": 0}").expect("writes");
         assert!(store.load().expect_err("no port").to_string().contains("\"port\""));
         assert!(store.history().expect("a place").ends_with("history"));
+        let seen = Seen { nodes: vec!["node1".to_owned()], watchers: vec!["neo4j".to_owned()] };
+        assert_eq!(store.seen(), Seen::default());
+        store.keep(&seen);
+        assert_eq!(store.seen(), seen);
     }
 }

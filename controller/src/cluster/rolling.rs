@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use circus_protocol::service::First;
 
+use crate::cluster::names::is_meant;
 use crate::cluster::sequence::{self, Group, Place, Step};
 
 pub use roll::{Next, Roll};
@@ -223,7 +224,7 @@ fn split<T: Clone>(all: &[T], sizes: &[Share]) -> Vec<Vec<T>> {
 
 /// Whether one of the services starts here first.
 fn leads(place: &Place, wanted: &[String]) -> bool {
-    let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|one| one.eq_ignore_ascii_case(name));
+    let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|one| is_meant(name, one));
     place.services.iter().filter(|service| is_wanted(&service.service)).any(|service| {
         match service.order.first {
             First::Nobody => false,

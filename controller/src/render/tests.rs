@@ -8,6 +8,8 @@ use serde_json::{Value, json};
 use super::*;
 use crate::outcome::{ConfigureRequest, LogsRequest, ResetRequest};
 
+mod every;
+
 fn node(name: &str, state: NodeState, reason: &str, data: Value) -> NodeOutcome {
     let daemon = match state {
         NodeState::Done | NodeState::Unchanged => Some("circusd-rs 0.1.0".to_owned()),
