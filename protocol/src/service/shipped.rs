@@ -61,6 +61,7 @@ pub static PROFILES: &[Profile] = profiles![
     "titan-1.0",
     "janusgraph-0.6",
     "janusgraph-1",
+    "janusgraph-1.1",
     "elasticsearch-1",
     "elasticsearch-7",
 ];
