@@ -22,7 +22,7 @@ impl ServicesFile {
             .map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>())?;
         let absolute = std::path::absolute(path).map_err(|error| vec![format!("{shown}: {error}")])?;
         let base = absolute.parent().unwrap_or(Path::new("/"));
-        let services = Services::from_ini(&ini, base)
+        let services = Services::from_ini_of_all_nodes(&ini, base)
             .map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>())?;
         if services.services.is_empty() {
             return Err(vec![format!("{shown}: no [service:NAME] section in it")]);

@@ -91,11 +91,28 @@ impl Services {
     /// # Errors
     /// Every fault of every section.
     pub fn from_ini(ini: &Ini, base: &Path) -> Result<Self, Vec<ServiceError>> {
+        Self::read(ini, base, |_| true)
+    }
+
+    /// The same for whoever drives nodes of which each has processes of its own: what a service says
+    /// about its process (`watcher.KEY`, `env.NAME`) is not read. One file may then be about nodes whose
+    /// homes differ by `${address}`, which no process could be started from before it is configured.
+    ///
+    /// # Errors
+    /// Every fault of every section.
+    pub fn from_ini_of_all_nodes(ini: &Ini, base: &Path) -> Result<Self, Vec<ServiceError>> {
+        Self::read(ini, base, |key| !matches!(super::keys::family(key), Some(("watcher" | "env", _))))
+    }
+
+    fn read(ini: &Ini, base: &Path, counts: impl Fn(&str) -> bool) -> Result<Self, Vec<ServiceError>> {
         let mut settled = ini.clone();
         settled.settle().map_err(|error| vec![ServiceError::Inherited(error)])?;
         inherit::add_shipped(&mut settled);
         let mut errors = Vec::new();
-        let sorted = sort::sort(&settled, &mut errors);
+        let mut sorted = sort::sort(&settled, &mut errors);
+        for part in &mut sorted.parts {
+            part.entries.retain(|(key, _)| counts(key));
+        }
         let services = build::build(&sorted, base, &mut errors);
         order::check(&sorted, &services, &settled, &mut errors);
         // In the order of reading; the sort is stable, so files stay together and in their order.

@@ -17,6 +17,23 @@ fn node() -> Services {
     load(NODE).unwrap_or_else(|errors| panic!("{errors:#?}"))
 }
 
+/// Nodes on one host, each with a home of its own: a node cannot start anything from that before it is
+/// configured, and must be told its home otherwise; to a console it makes no difference.
+#[test]
+fn one_file_can_be_about_nodes_with_homes_of_their_own() {
+    let text = "[service:cassandra]\nuse = cassandra-4.1\nhome = /srv/${address}\nenv.A = ${identifier}";
+    let refused = load(text).expect_err("no process could be started");
+    assert!(
+        refused.iter().all(|fault| fault.contains("known before the node is configured")),
+        "{refused:#?}"
+    );
+    let ini = Ini::parse(text, "services.ini").expect("ini");
+    let services = Services::from_ini_of_all_nodes(&ini, Path::new("/srv")).expect("no fault");
+    let files = plan_configure(&services, &member(2, 3), None, &[]).expect("a plan");
+    let paths: Vec<String> = files.iter().map(|file| file.path.display().to_string()).collect();
+    assert!(paths.contains(&"/srv/192.0.2.2/conf/cassandra.yaml".to_owned()), "{paths:?}");
+}
+
 fn member(identifier: u32, size: u32) -> Membership {
     let address = |n: u32| format!("192.0.2.{n}");
     Membership {
