@@ -5,8 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use circus_protocol::service::Services;
+use serde_json::json;
 
 use crate::cluster::Ids;
+use crate::cluster::answer::Request;
 use crate::cluster::configure::{Configure, Place};
 use crate::cluster::lifecycle::{Lifecycle, Verb};
 use crate::cluster::native::Native;
@@ -110,6 +112,27 @@ impl Plan {
 }
 
 impl Plan {
+    /// What every node is asked first, of whatever kind its daemon is; `None` when that depends on it.
+    pub(crate) fn first_question(&self) -> Option<Request> {
+        match &self.operation {
+            Operation::Status { .. }
+            | Operation::Start { .. }
+            | Operation::Stop { .. }
+            | Operation::Restart { .. }
+            | Operation::Reload { .. } => Some(Request::new("status", json!({}))),
+            Operation::Configure(_)
+            | Operation::Reset(_)
+            | Operation::Preflight { .. }
+            | Operation::Stats { .. }
+            | Operation::Ready { .. }
+            | Operation::Up { .. }
+            | Operation::Why { .. }
+            | Operation::Logs(_)
+            | Operation::Survey
+            | Operation::Call { .. } => None,
+        }
+    }
+
     /// What the node is told about its place.
     pub(crate) fn place(&self, index: usize, node: &NodeSpec) -> Result<Place, Verdict> {
         let identifier = u32::try_from(index + 1).map_err(|_| {

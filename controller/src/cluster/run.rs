@@ -12,6 +12,7 @@
 //! long as nothing but questions was sent; afterwards it ends it. A busy node is asked again with
 //! growing pauses. The deadline ends everything; only `Cleaning` gets a little more time.
 
+mod ahead;
 mod interrupt;
 
 use std::sync::Arc;
@@ -27,6 +28,7 @@ use crate::cluster::plan::Plan;
 use crate::cluster::procedure::{Context, Event, Next, Procedure, Verdict};
 use crate::cluster::{Effect, Ids};
 use crate::outcome::{NodeOutcome, NodeState, Progress};
+use ahead::Ahead;
 
 /// What the removal of a one-shot gets when the operation's own time is over.
 pub const CLEANUP_TIME: Duration = Duration::from_secs(2);
@@ -57,6 +59,7 @@ pub struct Run {
     deadline: Option<Duration>,
     phase: Phase,
     wish: Wish,
+    ahead: Option<Ahead>,
     /// Something that changes the node was sent.
     mutated: bool,
     restarts: u32,
@@ -109,6 +112,7 @@ impl Run {
             deadline: None,
             phase: Phase::Queued,
             wish: Wish::Nothing,
+            ahead: None,
             mutated: false,
             restarts: 0,
             backoff: BUSY_FIRST,
@@ -132,6 +136,7 @@ impl Run {
     #[must_use]
     pub fn asked(&self, question: &str) -> bool {
         matches!(&self.wish, Wish::Answer { id, .. } if id == question)
+            || self.ahead.as_ref().is_some_and(|ahead| ahead.waits_for(question))
     }
 
     /// It waits for some answer.
@@ -194,7 +199,9 @@ impl Node {
         if self.daemon().is_some() {
             self.sweep(turn);
         } else {
+            let next = self.run.as_ref().and_then(|run| run.plan.first_question());
             self.send(turn, Request::new("hello", json!({})));
+            self.ask_ahead(turn, next);
         }
     }
 
@@ -213,6 +220,7 @@ impl Node {
         let Some(run) = &mut self.run else { return };
         let what = run.under_way();
         run.wish = Wish::Nothing;
+        run.ahead = None;
         match &run.phase {
             Phase::Queued => {}
             Phase::Connecting => self.unreachable(turn, reason),
@@ -245,9 +253,16 @@ impl Node {
     /// An answer came.
     pub(super) fn run_received(&mut self, turn: &mut Turn<'_>, id: &str, answer: Answer) {
         let Some(run) = &mut self.run else { return };
+        if run.ahead.as_ref().is_some_and(|ahead| ahead.waits_for(id)) {
+            // What a busy node refused is asked when its time comes.
+            match &mut run.ahead {
+                Some(ahead) if !answer.is_busy() => ahead.keep(answer.clone()),
+                Some(_) | None => run.ahead = None,
+            }
+        }
         let request = match std::mem::replace(&mut run.wish, Wish::Nothing) {
             Wish::Answer { id: wanted, request } if wanted == id => request,
-            // Late, or a quirk of the daemon: what we wait for is still to come.
+            // Late, ahead, or a quirk of the daemon: what we wait for is still to come.
             other => {
                 run.wish = other;
                 return;
@@ -385,16 +400,6 @@ impl Node {
                 self.end(turn, verdict.noting(&removed.reason));
             }
         }
-    }
-
-    fn send(&mut self, turn: &mut Turn<'_>, request: Request) {
-        let Some(run) = &mut self.run else { return };
-        if matches!(run.phase, Phase::Operating(_)) && !request.is_read_only() {
-            run.mutated = true;
-        }
-        let id = turn.ids.request();
-        turn.out.push(Effect::Send { node: self.id, payload: request.encode(&id) });
-        run.wish = Wish::Answer { id, request };
     }
 
     /// The operation is over; what it left behind is not.

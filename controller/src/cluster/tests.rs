@@ -377,14 +377,26 @@ fn start() -> Operation {
 }
 
 #[test]
+fn the_first_contact_takes_one_round() {
+    for rs in [false, true] {
+        let mut world = World::new(vec![Script { rs, latency: ms(10), ..Script::default() }], false);
+        let rows = world.run(Operation::Status { names: Vec::new() }, 1);
+        assert_eq!(rows[0].state, NodeState::Done, "{rows:?}");
+        let asked: Vec<&str> = world.scripts[0].received.iter().map(|r| r.command.as_str()).collect();
+        assert_eq!(asked, ["hello", "status"]);
+        assert_eq!(world.now, ms(20), "connecting, and one answer");
+    }
+}
+
+#[test]
 fn a_stock_node_starts_what_is_stopped_and_nothing_else() {
     let (row, world) = alone(Script::default(), start());
     assert_eq!((row.state, row.reason.as_str()), (NodeState::Done, ""));
     assert_eq!(row.data, json!({"watchers": {"Web": "active", "db": "active"}}));
     assert_eq!(row.daemon.as_deref(), Some("circusd"));
     // hello, the look for leftovers, then the operation.
-    assert_eq!(world.commands(0), ["hello", "status", "status", "start db", "status"]);
-    let sent = &world.scripts[0].received[3];
+    assert_eq!(world.commands(0), ["hello", "status", "start db", "status"]);
+    let sent = &world.scripts[0].received[2];
     assert_eq!(sent.properties, json!({"name": "db", "match": "simple", "waiting": true}));
 }
 
@@ -394,19 +406,16 @@ fn what_was_learnt_on_a_connection_is_not_asked_again() {
     world.run(status(), 8);
     let row = world.run(status(), 8).remove(0);
     assert_eq!(row.state, NodeState::Done);
-    assert_eq!(world.commands(0), ["hello", "status", "status", "status"]);
+    assert_eq!(world.commands(0), ["hello", "status", "status"]);
 }
 
 #[test]
 fn a_connection_lost_between_two_operations_is_made_anew_and_greeted_again() {
-    let mut world = World::new(vec![Script { breaks_at: vec![4], ..Script::default() }], false);
+    let mut world = World::new(vec![Script { breaks_at: vec![3], ..Script::default() }], false);
     world.run(status(), 8);
     let row = world.run(start(), 8).remove(0);
     assert_eq!(row.state, NodeState::Done, "{row:?}");
-    assert_eq!(
-        world.commands(0),
-        ["hello", "status", "status", "status", "hello", "status", "status", "start db", "status"]
-    );
+    assert_eq!(world.commands(0), ["hello", "status", "status", "hello", "status", "start db", "status"]);
 }
 
 #[test]
@@ -418,7 +427,7 @@ fn several_watchers_are_stopped_by_one_command() {
         (row.state, &row.data),
         (NodeState::Done, &json!({"watchers": {"Web": "stopped", "db": "stopped"}}))
     );
-    assert_eq!(world.commands(0)[3], "stop (?:web|db)$");
+    assert_eq!(world.commands(0)[2], "stop (?:web|db)$");
     assert_eq!(world.scripts[0].watchers[2].1, "active", "circus' own helper goes on");
 }
 
@@ -463,7 +472,7 @@ fn reasons_are_precise() {
     let dark = Script { dark: true, ..Script::default() };
     let mute = Script { mute: vec!["hello"], ..Script::default() };
     let hung = Script { mute: vec!["start"], ..Script::default() };
-    let broken = Script { breaks_at: vec![4], ..Script::default() };
+    let broken = Script { breaks_at: vec![3], ..Script::default() };
     let frozen = Script { hangs: true, ..Script::default() };
     let mut world = World::new(vec![refused, dark, mute, hung, broken, frozen], false);
     let rows = world.run(start(), 8);
