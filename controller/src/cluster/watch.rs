@@ -204,7 +204,7 @@ pub fn event(watchers: &mut Watchers, track: &mut Track, event: &Event, at: Dura
             note(format!("what it prints on {stream} is written again; {lost_bytes} bytes were lost"))
         }
         EventKind::Add | EventKind::Remove | EventKind::Reload => (Vec::new(), true),
-        EventKind::Updated | EventKind::HookSuccess { .. } | EventKind::Output { .. } => (Vec::new(), false),
+        EventKind::Updated | EventKind::HookSuccess { .. } => (Vec::new(), false),
     }
 }
 
