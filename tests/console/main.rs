@@ -15,7 +15,8 @@ use std::path::{Path, PathBuf};
 use circus_tests::daemon::{Daemon, Flavor, built, fresh_address};
 use circus_tests::wait::until;
 use circus_tests::wire::Wire;
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::json;
 
 use crate::terminal::Terminal;
@@ -140,6 +141,42 @@ fn pasted_lines_are_all_carried_out() {
     terminal.write("\u{1b}[200~cluster\nstatus\u{1b}[201~\r");
     let shown = terminal.expect("3 up in");
     assert_eq!(shown.matches("nodes    127.").count(), 1, "{shown}");
+    terminal.expect(PROMPT);
+    terminal.write("exit\r");
+    assert_eq!(terminal.wait(), 0);
+    assert_nothing_is_left(&dir);
+}
+
+/// The pid of some process of the demo whose command line has this word.
+fn some_process(dir: &Path, word: &str) -> i32 {
+    let name = dir.to_string_lossy();
+    let fits = |entry: &std::fs::DirEntry| {
+        let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        let line = String::from_utf8_lossy(&line).replace('\0', " ");
+        line.contains(&*name) && line.contains(word)
+    };
+    let found = std::fs::read_dir("/proc").expect("/proc").flatten().find(fits).expect("it runs");
+    found.file_name().to_string_lossy().parse().expect("a pid")
+}
+
+#[test]
+fn what_goes_wrong_is_shown_above_the_line_being_typed() {
+    let (mut terminal, dir) = demo();
+    terminal.write("configure --yes; start cassandra\r");
+    terminal.expect("active: cassandra");
+    terminal.expect(PROMPT);
+    terminal.write("stat");
+    terminal.expect("stat");
+    let pid = some_process(&dir, "stand-in cassandra");
+    kill(Pid::from_raw(pid), Signal::SIGKILL).expect("it is ours");
+    terminal.expect(&format!("cassandra: process {pid} died: SIGKILL"));
+    // The line is drawn anew below, as it was, and goes on.
+    terminal.expect(&format!("{PROMPT}stat"));
+    terminal.write("us\r");
+    terminal.expect("3 up in");
+    terminal.expect(PROMPT);
+    terminal.write("events off\r");
+    terminal.expect("changes are not shown");
     terminal.expect(PROMPT);
     terminal.write("exit\r");
     assert_eq!(terminal.wait(), 0);
