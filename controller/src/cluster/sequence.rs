@@ -323,6 +323,25 @@ mod tests {
     }
 
     #[test]
+    fn one_by_one_and_seeds_before_all_others() {
+        let order = StartOrder { first: First::Nobody, sequential: true, stagger: 0.0 };
+        assert_eq!(
+            told(&start(&places(3, &[service("a", order, &[])]), &[]).expect("a plan")),
+            ["+a n1", "?a n1", "+a n2", "?a n2", "+a n3", "?a n3"]
+        );
+        let order = StartOrder { first: First::Seeds, sequential: false, stagger: 0.0 };
+        assert_eq!(
+            told(&start(&places(6, &[service("a", order, &[])]), &[]).expect("a plan")),
+            ["+a n1", "?a n1", "+a n3,n5", "?a n3,n5", "+a n2,n4,n6", "?a n2,n4,n6"]
+        );
+        let order = StartOrder { first: First::Nobody, sequential: false, stagger: 2.0 };
+        assert_eq!(
+            told(&start(&places(3, &[service("a", order, &[])]), &[]).expect("a plan")),
+            ["+a n1", "2s", "+a n2", "2s", "+a n3", "?a n1,n2,n3"]
+        );
+    }
+
+    #[test]
     fn a_stagger_does_not_wait_and_the_first_member_does() {
         let order = StartOrder { first: First::FirstMember, sequential: false, stagger: 1.5 };
         let places = places(3, &[service("a", order, &[])]);
