@@ -10,47 +10,27 @@
     reason = "helpers of tests may fail like tests"
 )]
 
+#[path = "host/alone.rs"]
+mod alone;
+
 use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use alone::{PATIENCE, World};
 use circusd_rs::arbiter::effect::{Callee, Effect, HookCall, HookLoad};
 use circusd_rs::arbiter::id::JobId;
 use circusd_rs::arbiter::input::{HookOutcome, Input};
-use circusd_rs::host::runner::{Orphans, Runner};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Map, Value, json};
-use tokio::sync::mpsc;
 use tokio::time::timeout;
-
-/// Longer than anything here takes, on a machine that is busy.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 const TRUE: HookOutcome = HookOutcome::Returned { truth: true, stats: None };
 const FALSE: HookOutcome = HookOutcome::Returned { truth: false, stats: None };
 
-/// A host whose hooks are called.
-struct World {
-    runner: Runner,
-    inputs: mpsc::Receiver<Input>,
-    dir: tempfile::TempDir,
-    jobs: u64,
-}
-
 impl World {
-    fn play(script: impl AsyncFnOnce(&mut Self)) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
-            let (sender, inputs) = mpsc::channel(16);
-            let runner = Runner::new(sender, Orphans::Left).unwrap();
-            let mut world = Self { runner, inputs, dir: tempfile::tempdir().unwrap(), jobs: 0 };
-            timeout(4 * PATIENCE, script(&mut world)).await.expect("a test ends");
-            world.runner.finish().await;
-        });
-    }
-
     fn file(&self, name: &str, text: &str) -> String {
         let path = self.dir.path().join(name);
         fs::write(&path, text).unwrap();
@@ -75,8 +55,8 @@ impl World {
     }
 
     fn begin(&mut self, call: HookCall) -> JobId {
-        self.jobs += 1;
-        let job = JobId(self.jobs);
+        self.asked += 1;
+        let job = JobId(self.asked);
         assert_eq!(self.runner.perform(Effect::RunHook { job, call: Box::new(call) }), None);
         job
     }

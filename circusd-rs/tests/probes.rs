@@ -7,52 +7,32 @@
     reason = "helpers of tests may fail like tests"
 )]
 
+#[path = "host/alone.rs"]
+mod alone;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use alone::{PATIENCE, World};
 use circus_protocol::service::Login;
 use circusd_rs::arbiter::effect::{Effect, SpawnSpec};
 use circusd_rs::arbiter::id::{Key, WatcherId};
 use circusd_rs::arbiter::input::Input;
 use circusd_rs::arbiter::question::{Preparation, ProbeCall, Question};
-use circusd_rs::host::runner::{Orphans, Runner};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-/// Longer than anything here takes, on a machine that is busy.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// A host that is asked.
-struct World {
-    runner: Runner,
-    inputs: mpsc::Receiver<Input>,
-    dir: tempfile::TempDir,
-    attempts: u64,
-}
-
 impl World {
-    fn play(script: impl AsyncFnOnce(&mut Self)) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
-            let (sender, inputs) = mpsc::channel(16);
-            let runner = Runner::new(sender, Orphans::Left).unwrap();
-            let mut world = Self { runner, inputs, dir: tempfile::tempdir().unwrap(), attempts: 0 };
-            timeout(4 * PATIENCE, script(&mut world)).await.expect("a test ends");
-            world.runner.finish().await;
-        });
-    }
-
     fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
     /// Begins to ask; each question is another watcher's.
     fn begin(&mut self, questions: Vec<Question>, limit: Duration) -> WatcherId {
-        self.attempts += 1;
-        let watcher = WatcherId(self.attempts);
+        self.asked += 1;
+        let watcher = WatcherId(self.asked);
         let call = ProbeCall {
             watcher: "one".to_owned(),
             questions,
@@ -62,7 +42,7 @@ impl World {
             uid: None,
             gid: None,
         };
-        let effect = Effect::Probe { watcher, attempt: self.attempts, call: Box::new(call) };
+        let effect = Effect::Probe { watcher, attempt: self.asked, call: Box::new(call) };
         assert_eq!(self.runner.perform(effect), None);
         watcher
     }
@@ -265,7 +245,7 @@ fn only_what_a_start_leaves_in_the_log_counts() {
         std::fs::write(world.path("go"), "go\n").unwrap();
         let ended = timeout(PATIENCE, world.inputs.recv()).await.unwrap();
         assert!(matches!(ended, Some(Input::Exited { exit_code: Some(0), .. })), "{ended:?}");
-        world.attempts = 0;
+        world.asked = 0;
         assert_eq!(world.ask(question).await, Ok(()));
     });
 }
