@@ -33,6 +33,7 @@ mod preflight;
 mod rolling;
 mod survey;
 mod whole;
+mod why;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -40,8 +41,8 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 pub use args::{
-    CallArgs, ConfigureArgs, CtlArgs, DemoArgs, FreshArgs, Kind, LogsArgs, NamesArgs, OrderArgs, ReadyArgs,
-    ResetArgs, StartArgs, StatusArgs, WhyArgs,
+    CallArgs, ConfigureArgs, CtlArgs, DemoArgs, FreshArgs, Kind, NamesArgs, OrderArgs, ReadyArgs, ResetArgs,
+    StartArgs, StatusArgs, WhyArgs,
 };
 use args::{at_least_one, duration};
 pub use choose::Choice;
@@ -50,6 +51,7 @@ pub use completions::{CompletionsArgs, Target};
 pub use detect::DetectArgs;
 pub use history::{HistoryArgs, ResumeArgs};
 pub use listen::ListenArgs;
+pub use logs::LogsArgs;
 pub use preflight::PreflightArgs;
 pub use rolling::{ChangeArgs, RollingArgs, Sizes, WaitFor};
 
@@ -159,9 +161,9 @@ pub enum Verb {
     Ready(ReadyArgs),
     /// What a start would meet: ports, Java, limits, names, directories, each with its remedy
     Preflight(PreflightArgs),
-    /// A watcher's story on every node: how it stands, and what its last crash means
+    /// What stands between a node, or a watcher, and its being ready; and the remedy
     Why(WhyArgs),
-    /// What a watcher printed on every node, or wrote into a log file of its own
+    /// What watchers print on all nodes, or write into log files, in the order of time
     Logs(LogsArgs),
     /// Start watchers on all nodes; all of them without NAME
     Start(StartArgs),

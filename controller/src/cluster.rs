@@ -19,14 +19,17 @@
 //! Operations run at the same time on the same connections, and so does [`follow`]ing, once it is wanted.
 
 pub mod answer;
+pub mod chain;
+pub mod clock;
 pub mod configure;
 pub mod contract;
 pub mod ears;
 pub mod follow;
 pub mod journal;
 pub mod lifecycle;
+pub mod log;
+pub mod logs;
 pub mod names;
-pub mod native;
 pub mod node;
 pub mod oneshot;
 pub mod operations;
@@ -44,6 +47,7 @@ pub mod sequence;
 pub mod survey;
 pub mod view;
 pub mod watch;
+pub mod why;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;

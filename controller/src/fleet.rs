@@ -257,3 +257,10 @@ impl Drop for Abandoned<'_> {
         }
     }
 }
+
+/// Unix time, for comparing clocks.
+#[expect(clippy::disallowed_methods, reason = "the only clock of the console is here")]
+pub(crate) fn wall() -> f64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0.0, |since| since.as_secs_f64())
+}

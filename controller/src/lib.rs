@@ -23,6 +23,7 @@ pub mod fleet;
 pub mod inventory;
 pub mod link;
 pub mod outcome;
+pub mod reach;
 pub mod render;
 pub mod simulate;
 pub mod sources;

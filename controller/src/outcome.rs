@@ -59,10 +59,11 @@ pub enum Operation {
         /// Only these; all when empty.
         names: Vec<String>,
     },
-    /// A watcher's story: how it stands, and what its last crash means.
+    /// Which condition for a watcher to be ready does not hold: from the daemon's answer to probes,
+    /// with the watcher's story.
     Why {
-        /// The watcher.
-        name: String,
+        /// The watcher; all of the node's, at a glance, when `None`.
+        name: Option<String>,
     },
     /// What a watcher printed, or wrote into a log file of its own.
     Logs(LogsRequest),
@@ -125,25 +126,73 @@ pub struct ResetRequest {
 }
 
 /// `logs`.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct LogsRequest {
-    /// The watcher.
-    pub name: String,
-    /// `stdout`, `stderr`, or the label of a log file.
-    pub source: String,
-    /// How many of the last lines.
-    pub lines: u32,
-    /// Where each node, by its name, is read on instead; from a node that has no place come the last lines.
-    pub places: HashMap<String, LogPlace>,
+    /// Watchers, by name or glob; all when empty.
+    pub names: Vec<String>,
+    /// `stdout`, `stderr`, labels of log files; `all` means whatever there is.
+    pub sources: Vec<String>,
+    /// Which part of each.
+    pub part: LogsPart,
+    /// The bytes as they are (`base64`), instead of text.
+    pub binary: bool,
+}
+
+impl LogsRequest {
+    /// What of it one node is asked.
+    #[must_use]
+    pub fn of(&self, node: &str) -> Self {
+        let part = match &self.part {
+            LogsPart::On { places } => {
+                let own = places.get(node).map(|own| (node.to_owned(), own.clone()));
+                LogsPart::On { places: own.into_iter().collect() }
+            }
+            LogsPart::Last { .. } | LogsPart::Since { .. } => self.part.clone(),
+        };
+        Self { names: self.names.clone(), sources: self.sources.clone(), part, binary: self.binary }
+    }
+}
+
+/// Which part of each log is wanted.
+#[derive(Debug, Clone, PartialEq)]
+pub enum LogsPart {
+    /// The last lines.
+    Last {
+        /// How many.
+        lines: u32,
+    },
+    /// Everything stamped with this Unix time or a later one, by our clock, as far back as the last
+    /// megabytes go.
+    Since {
+        /// The time.
+        time: f64,
+    },
+    /// From these places on, of each node by its name; nothing of nodes that have none.
+    On {
+        /// The places.
+        places: HashMap<String, Vec<LogPlace>>,
+    },
+}
+
+impl Default for LogsPart {
+    fn default() -> Self {
+        Self::Last { lines: 100 }
+    }
 }
 
 /// Where the next piece of a log begins, as a node has told.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct LogPlace {
+    /// The watcher.
+    pub name: String,
+    /// Of it.
+    pub source: String,
     /// In bytes.
     pub offset: u64,
-    /// Of which file, as the node calls it.
+    /// Of which file, as the node calls it; `oldest` for the oldest there is.
     pub generation: Option<String>,
+    /// The file itself, on a node that must be told it.
+    pub path: Option<String>,
 }
 
 /// What became of the operation on one node. Every targeted node has exactly one.
@@ -228,8 +277,13 @@ pub struct NodeOutcome {
     /// - `stats`: watcher → pid → figures;
     /// - `ready`: `{"watchers": {NAME: {"state", "ready", "detail", "since"?}}}`;
     /// - `preflight`: `{"services": [NAME], "checks": N, "findings": [{"service", "check", "grade", "text", "remedy"}]}`;
-    /// - `why`: `{"name", "state", "reason", "story", "crash", …}`, the node's answer;
-    /// - `logs`: `{"text", "offset", "next_offset", "eof", "generation"}`, the node's answer;
+    /// - `why`: `{"links": [{"link", "state": "whole"|"odd"|"broken", "text", "remedy"}], "clock":
+    ///   {"offset", "error"}}`, seconds that the node's clock is ahead; about a watcher of a
+    ///   circusd-rs also its own answer: `{"name", "state", "reason", "story", "crash", …}`;
+    /// - `logs`: `{"logs": [{"name", "source", "text" (or "base64"), "offset", "next_offset", "eof",
+    ///   "generation", "by"}], "clock": {"offset", "error"}, "pubsub"}`, where a log that cannot be read
+    ///   has `error` and `refused` instead, `zone` is the node's in seconds, and `by` our time at which
+    ///   it was read;
     /// - survey: `{"watchers": {NAME: STATE}, "services": {NAME: {"start_order", "after", …}}}`;
     /// - `call`: the reply without its envelope.
     pub data: Value,

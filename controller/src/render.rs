@@ -9,6 +9,7 @@ pub mod news;
 pub mod table;
 pub mod units;
 
+mod chain;
 mod figures;
 pub(crate) mod files;
 pub(crate) mod history;
@@ -51,7 +52,7 @@ pub fn outcome(operation: &Operation, outcome: &Outcome, detail: Detail) -> Stri
         Operation::Reset(request) => wiped::reset(outcome, detail, request),
         Operation::Ready { .. } | Operation::Up { .. } => readiness::ready(outcome),
         Operation::Preflight { .. } => findings::preflight(outcome),
-        Operation::Why { .. } => told::stories(outcome),
+        Operation::Why { .. } => chain::chains(outcome),
         Operation::Logs(_) => told::logs(outcome),
         Operation::Call { .. } | Operation::Survey => answers(outcome),
         Operation::Start { .. }

@@ -190,6 +190,8 @@ pub struct LogQuestion {
     pub place: LogPlace,
     /// Which part of it.
     pub part: LogPart,
+    /// As base64 instead of text.
+    pub binary: bool,
 }
 
 /// Whose last words are wanted, and what program is to be looked at.

@@ -165,8 +165,10 @@ pub enum Input {
 /// A part of a log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogText {
-    /// What is no UTF-8 is replaced.
+    /// What is no UTF-8 is replaced; or base64.
     pub text: String,
+    /// Whether it is base64.
+    pub binary: bool,
     /// The position of its first byte, or 0 when that is in an older file.
     pub offset: u64,
     /// Where to go on.
@@ -175,6 +177,8 @@ pub struct LogText {
     pub eof: bool,
     /// The file that `next_offset` is a position of.
     pub generation: Option<String>,
+    /// Seconds that this machine's local time is ahead of UTC, for time stamps without a zone.
+    pub zone: i32,
 }
 
 /// How many processes the kernel has ended for want of memory while one lived that SIGKILL ended.

@@ -2,7 +2,7 @@
 //!
 //! A client names a stream or a label; where that leads is the configuration's business alone.
 
-use circus_protocol::command::Logs;
+use circus_protocol::command::{LogPart, Logs};
 use circus_protocol::reply::{Refusal, Reply};
 use serde_json::{Map, Value};
 
@@ -22,15 +22,30 @@ impl Arbiter {
         work: &mut Work,
     ) -> Result<(), Refusal> {
         let watcher = self.get(&logs.name)?;
+        if logs.part == LogPart::Sources {
+            let sources = self.sources(watcher).into_iter().map(Value::from).collect();
+            let body = Map::from_iter([("sources".to_owned(), Value::Array(sources))]);
+            work.reply(reply, ok(Value::Object(body)));
+            return Ok(());
+        }
         let place = match logs.source.as_str() {
             "stdout" => stream(watcher, Feed::Stdout)?,
             "stderr" => stream(watcher, Feed::Stderr)?,
             label => self.labelled(watcher, label)?,
         };
-        let question = LogQuestion { watcher: watcher.id, place, part: logs.part.clone() };
+        let question =
+            LogQuestion { watcher: watcher.id, place, part: logs.part.clone(), binary: logs.binary };
         let job = self.new_job(Job::Logs { reply, story: None });
         work.out.push(Effect::ReadLog { job, question: Box::new(question) });
         Ok(())
+    }
+
+    /// What can be read of a watcher: captured streams, and its service's log files.
+    fn sources(&self, watcher: &Watcher) -> Vec<String> {
+        let streams = [Feed::Stdout, Feed::Stderr].into_iter().filter(|feed| stream(watcher, *feed).is_ok());
+        let service = self.services.get(watcher.config.name.original());
+        let labels = service.into_iter().flat_map(|service| &service.logs).map(|log| log.label.clone());
+        streams.map(|feed| feed.name().to_owned()).chain(labels).collect()
     }
 
     /// A log file that the service of that name declares.
@@ -84,11 +99,12 @@ fn stream(watcher: &Watcher, feed: Feed) -> Result<LogPlace, Refusal> {
 
 fn answer(text: LogText) -> Reply {
     let mut body = Map::new();
-    body.insert("text".to_owned(), text.text.into());
+    body.insert(if text.binary { "base64" } else { "text" }.to_owned(), text.text.into());
     body.insert("offset".to_owned(), text.offset.into());
     body.insert("next_offset".to_owned(), text.next_offset.into());
     body.insert("eof".to_owned(), text.eof.into());
     body.insert("generation".to_owned(), text.generation.map_or(Value::Null, Value::from));
+    body.insert("zone".to_owned(), text.zone.into());
     ok(Value::Object(body))
 }
 
@@ -96,7 +112,7 @@ fn answer(text: LogText) -> Reply {
 mod tests {
     use std::sync::Arc;
 
-    use circus_protocol::command::{Command, LogPart};
+    use circus_protocol::command::Command;
     use serde_json::json;
 
     use super::*;
@@ -120,7 +136,7 @@ mod tests {
 
     fn place(play: &mut Play, name: &str, source: &str) -> Option<LogPlace> {
         let part = LogPart::Last { lines: 1 };
-        let logs = Logs { name: name.to_owned(), source: source.to_owned(), part };
+        let logs = Logs { name: name.to_owned(), source: source.to_owned(), part, binary: false };
         let effects =
             play.arbiter.step(play.now, Input::Command { command: Command::Logs(logs), reply: None });
         effects.into_iter().find_map(|effect| match effect {
@@ -150,6 +166,15 @@ mod tests {
         let refused = nobody.arbiter.labelled(watcher, "gc").unwrap_err().to_string();
         assert!(refused.contains("gc-${address}.log") && refused.contains("send `configure`"), "{refused}");
         assert_eq!(place(&mut nobody, "db", "gc"), None);
+    }
+
+    #[test]
+    fn sources_are_told_without_reading_any() {
+        let mut play = node("tcp://127.0.0.9:5555");
+        let (name, source) = ("db".to_owned(), "stdout".to_owned());
+        let logs = Logs { name, source, part: LogPart::Sources, binary: false };
+        let asked = play.ask(Command::Logs(logs));
+        assert_eq!(body(&play.replies[&asked])["sources"], json!(["gc"]));
     }
 
     #[test]

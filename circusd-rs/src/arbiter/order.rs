@@ -17,6 +17,7 @@ use crate::arbiter::effect::LogLevel;
 use crate::arbiter::id::WatcherId;
 use crate::arbiter::question::Preparation;
 use crate::arbiter::readiness::word;
+use crate::arbiter::standing::CONFLICT;
 use crate::arbiter::watcher::{Phase, Wanted, Watcher};
 use crate::arbiter::{Arbiter, Work};
 
@@ -133,7 +134,7 @@ impl Arbiter {
         let name = watcher.config.name.original().to_owned();
         let (gate, refused) = match gate {
             Ok(gate) => (gate, None),
-            Err(other) => (None, Some(format!("'{name}' is in conflict with '{other}', which runs"))),
+            Err(other) => (None, Some(format!("'{name}'{CONFLICT}'{other}', which runs"))),
         };
         let clear = starts && gate.is_none() && refused.is_none();
         if let Some(watcher) = self.watchers.get_mut(&id) {

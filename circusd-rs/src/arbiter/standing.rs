@@ -7,6 +7,9 @@
 use std::fmt;
 use std::time::Duration;
 
+/// How a conflict is told, between the two names.
+pub(super) const CONFLICT: &str = " is in conflict with ";
+
 /// How a watcher stands.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Standing {
@@ -69,6 +72,33 @@ pub(super) enum Reason {
 }
 
 impl Reason {
+    /// For programs.
+    pub(super) fn word(&self) -> &'static str {
+        match self {
+            Self::NotStarted => "not-started",
+            Self::Asked { .. } => "asked",
+            Self::NoProcesses => "no-processes",
+            Self::Unstartable { .. } => "unstartable",
+            Self::Broken { error } if error.contains(CONFLICT) => "conflict",
+            Self::Broken { .. } => "broken",
+            Self::Refused { .. } => "refused",
+            Self::Finished { .. } => "finished",
+            Self::StartLimit { .. } => "start-limit",
+            Self::Turn => "turn",
+            Self::Demand => "demand",
+            Self::Held => "held",
+            Self::Hook { .. } => "hook",
+            Self::Order { .. } => "order",
+            Self::Spawning => "spawning",
+            Self::Warmup => "warmup",
+            Self::Retry { .. } => "retry",
+            Self::Backoff { .. } => "backoff",
+            Self::Reloading => "reloading",
+            Self::Ending { .. } => "ending",
+            Self::Running => "running",
+        }
+    }
+
     /// What it waits for, where circus has no state for that.
     pub(super) fn waiting_for(&self) -> Option<&'static str> {
         match self {

@@ -139,6 +139,7 @@ impl Story<'_> {
         put("name", self.watcher.config.name.original().into());
         put("state", standing.state.into());
         put("since", standing.since.map_or(Value::Null, float));
+        put("cause", standing.reason.word().into());
         put("reason", standing.reason.to_string().into());
         put("waiting_for", standing.reason.waiting_for().map_or(Value::Null, Value::from));
         put("until", standing.until.map_or(Value::Null, float));

@@ -43,6 +43,11 @@ pub(crate) fn monotonic() -> Instant {
     Instant::now()
 }
 
+/// Seconds that local time is ahead of UTC now.
+pub(crate) fn zone() -> i32 {
+    chrono::Local::now().offset().local_minus_utc()
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;

@@ -1,24 +1,28 @@
 //! Reading what was logged: the end of a file across those that were rotated away, a piece from a
 //! position on, or what is still in memory.
 //!
-//! Positions are bytes of one file, which its inode names (`generation`): who follows a log reads on
-//! in the file that was rotated away before going to the present one. It refuses to know who asks,
-//! and never follows anything that is not a regular file.
+//! Positions are bytes of one file, which its inode and its birth name (`generation`): who follows a
+//! log reads on in the file that was rotated away before going to the present one, and who was away
+//! too long begins with the oldest that is younger than what he knew. It refuses to know who asks, and
+//! never follows anything that is not a regular file.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use circus_protocol::command::LogPart;
-use circus_protocol::command::output::MAX_TEXT;
+use circus_protocol::command::output::{MAX_TEXT, OLDEST};
 use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use crate::arbiter::effect::{LogPlace, LogQuestion, Recollection};
 use crate::arbiter::input::{LastWords, LogText, StreamTrouble};
+use crate::host::clock;
 use crate::host::history::History;
 use crate::host::spawn::program;
 use crate::host::stream::live::whole_characters;
@@ -34,7 +38,7 @@ const MAX_FILES: usize = 100;
 
 /// The answer to a question, or why there is none.
 pub(crate) async fn read(outputs: Outputs, question: LogQuestion) -> Result<LogText, String> {
-    let LogQuestion { watcher, place, part } = question;
+    let LogQuestion { watcher, place, part, binary } = question;
     let path = match place {
         LogPlace::File(path) => PathBuf::from(path),
         LogPlace::Stream(feed, config) => {
@@ -49,14 +53,14 @@ pub(crate) async fn read(outputs: Outputs, question: LogQuestion) -> Result<LogT
                     let found = found.ok().and_then(Result::ok).ok_or("the output thread does not answer")?;
                     match found.path.clone() {
                         Some(path) => path,
-                        None => return Ok(from_memory(&found, &part)),
+                        None => return Ok(from_memory(&found, &part, binary)),
                     }
                 }
             }
         }
     };
     let reading = spawn_blocking(move || {
-        from_file(&path, &part).map_err(|error| format!("{}: {error}", path.display()))
+        from_file(&path, &part, binary).map_err(|error| format!("{}: {error}", path.display()))
     });
     reading.await.unwrap_or_else(|bug| Err(format!("a bug: {bug}")))
 }
@@ -92,35 +96,38 @@ async fn known<T: Default>(answer: oneshot::Receiver<T>) -> T {
     timeout(PATIENCE, answer).await.ok().and_then(Result::ok).unwrap_or_default()
 }
 
-fn from_memory(found: &Found, part: &LogPart) -> LogText {
+fn from_memory(found: &Found, part: &LogPart, binary: bool) -> LogText {
     let Found { start, bytes, .. } = found;
     let end = start + bytes.len() as u64;
     let from = match part {
         LogPart::Last { lines } => end - last_lines(bytes, *lines as usize).len() as u64,
         LogPart::From { offset, .. } => (*offset).clamp(*start, end),
+        // Answered without us.
+        LogPart::Sources => end,
     };
     let rest = bytes.get(place(from - start)..).unwrap_or_default();
     let limit = match part {
-        LogPart::Last { .. } => MAX_TEXT as usize,
+        LogPart::Last { .. } | LogPart::Sources => MAX_TEXT as usize,
         LogPart::From { limit, .. } => *limit as usize,
     };
     let piece = rest.get(..limit.min(rest.len())).unwrap_or(rest);
-    let (text, length) = words(piece, piece.len() == rest.len());
-    let next_offset = from + length;
-    LogText { text, offset: from, next_offset, eof: next_offset >= end, generation: None }
+    let words = words(piece, piece.len() == rest.len(), binary);
+    let next_offset = from + words.length;
+    words.told(from, next_offset, next_offset >= end, None)
 }
 
-fn from_file(path: &Path, part: &LogPart) -> io::Result<LogText> {
+fn from_file(path: &Path, part: &LogPart, binary: bool) -> io::Result<LogText> {
     match part {
-        LogPart::Last { lines } => end_of_file(path, *lines as usize),
+        LogPart::Last { lines } => end_of_file(path, *lines as usize, binary),
         LogPart::From { offset, limit, generation } => {
-            piece_of_file(path, *offset, *limit as usize, generation.as_deref())
+            piece_of_file(path, *offset, *limit as usize, generation.as_deref(), binary)
         }
+        LogPart::Sources => Err(io::Error::other("nothing to read")),
     }
 }
 
 /// The last lines; where the file has not enough of them, those before are in the rotated ones.
-fn end_of_file(path: &Path, lines: usize) -> io::Result<LogText> {
+fn end_of_file(path: &Path, lines: usize, binary: bool) -> io::Result<LogText> {
     let (mut file, size, generation) = open(path)?;
     let most = MAX_TEXT as usize;
     let mut bytes = tail_of(&mut file, size, most)?;
@@ -142,14 +149,19 @@ fn end_of_file(path: &Path, lines: usize) -> io::Result<LogText> {
         let begin = kept.iter().position(|byte| *byte == b'\n').map_or(0, |at| at + 1);
         kept = kept.get(begin..).filter(|rest| !rest.is_empty()).unwrap_or(kept);
     }
-    let (text, length) = words(kept, true);
+    let words = words(kept, true, binary);
     let offset = size.saturating_sub(kept.len() as u64);
-    let held_back = kept.len() as u64 - length;
-    let next_offset = size - held_back;
-    Ok(LogText { text, offset, next_offset, eof: true, generation: Some(generation) })
+    let held_back = kept.len() as u64 - words.length;
+    Ok(words.told(offset, size - held_back, true, Some(generation)))
 }
 
-fn piece_of_file(path: &Path, offset: u64, limit: usize, wanted: Option<&str>) -> io::Result<LogText> {
+fn piece_of_file(
+    path: &Path,
+    offset: u64,
+    limit: usize,
+    wanted: Option<&str>,
+    binary: bool,
+) -> io::Result<LogText> {
     let (mut file, mut size, mut generation) = open(path)?;
     let mut offset = offset;
     let mut newer: Option<String> = None;
@@ -157,19 +169,20 @@ fn piece_of_file(path: &Path, offset: u64, limit: usize, wanted: Option<&str>) -
         let mut after = generation.clone();
         let mut found = None;
         for older in rotated(path) {
-            let Ok((file, size, name)) = open(&older) else { continue };
-            if name == wanted {
-                found = Some((file, size, name, after));
+            let Ok((older, length, name)) = open(&older) else { continue };
+            // The wanted one itself; or it is gone, and this is the oldest one so far that is younger.
+            let itself = name == wanted;
+            if itself || wanted == OLDEST || is_younger(&name, wanted) {
+                found = Some((older, length, name.clone(), after, itself));
+            }
+            if itself {
                 break;
             }
             after = name;
         }
-        match found {
-            Some((older, length, name, after)) => {
-                (file, size, generation, newer) = (older, length, name, Some(after));
-            }
-            // It is gone; the oldest that is sure to be unread is the present one.
-            None => offset = 0,
+        offset = if matches!(&found, Some((.., true))) { offset } else { 0 };
+        if let Some((older, length, name, after, _)) = found {
+            (file, size, generation, newer) = (older, length, name, Some(after));
         }
     }
     if offset > size {
@@ -179,15 +192,30 @@ fn piece_of_file(path: &Path, offset: u64, limit: usize, wanted: Option<&str>) -
     file.seek(SeekFrom::Start(offset))?;
     let mut bytes = Vec::new();
     Read::by_ref(&mut file).take(limit as u64).read_to_end(&mut bytes)?;
-    let at_end = offset + bytes.len() as u64 >= size;
-    let (text, length) = words(&bytes, at_end);
-    let next_offset = offset + length;
+    let words = words(&bytes, offset + bytes.len() as u64 >= size, binary);
+    let next_offset = offset + words.length;
     let eof = next_offset >= size;
     Ok(match newer {
         // What comes next is in the file after it.
-        Some(newer) if eof => LogText { text, offset, next_offset: 0, eof: false, generation: Some(newer) },
-        _ => LogText { text, offset, next_offset, eof, generation: Some(generation) },
+        Some(newer) if eof => words.told(offset, 0, false, Some(newer)),
+        _ => words.told(offset, next_offset, eof, Some(generation)),
     })
+}
+
+/// What names a file for as long as it exists: its inode, which a successor may get, and when it was
+/// made, where the file system tells.
+fn generation(found: &fs::Metadata) -> String {
+    let born = found.created().ok().and_then(|born| born.duration_since(UNIX_EPOCH).ok());
+    match born {
+        Some(born) => format!("{}-{}", found.ino(), born.as_nanos()),
+        None => found.ino().to_string(),
+    }
+}
+
+/// Whether one file was made after another; not so if anybody's birth is unknown.
+fn is_younger(one: &str, other: &str) -> bool {
+    let born = |name: &str| name.split_once('-').and_then(|(_, born)| born.parse::<u128>().ok());
+    born(one).zip(born(other)).is_some_and(|(one, other)| one > other)
 }
 
 fn open(path: &Path) -> io::Result<(File, u64, String)> {
@@ -197,7 +225,7 @@ fn open(path: &Path) -> io::Result<(File, u64, String)> {
     if !found.is_file() {
         return Err(io::Error::other("not a regular file"));
     }
-    Ok((file, found.size(), found.ino().to_string()))
+    Ok((file, found.size(), generation(&found)))
 }
 
 fn tail_of(file: &mut File, size: u64, most: usize) -> io::Result<Vec<u8>> {
@@ -241,12 +269,29 @@ fn last_lines(bytes: &[u8], lines: usize) -> &[u8] {
     }
 }
 
-/// Text for people, and how many bytes it stands for: a character that is only begun waits for its
-/// rest, unless it is all there is and nothing follows.
-fn words(bytes: &[u8], at_end: bool) -> (String, u64) {
+/// What is told of some bytes, and how many of them it stands for.
+struct Piece {
+    text: String,
+    binary: bool,
+    length: u64,
+}
+
+impl Piece {
+    fn told(self, offset: u64, next_offset: u64, eof: bool, generation: Option<String>) -> LogText {
+        let Self { text, binary, .. } = self;
+        LogText { text, binary, offset, next_offset, eof, generation, zone: clock::zone() }
+    }
+}
+
+/// Text for people: a character that is only begun waits for its rest, unless it is all there is and
+/// nothing follows. Or base64 for programs.
+fn words(bytes: &[u8], at_end: bool, binary: bool) -> Piece {
+    if binary {
+        return Piece { text: STANDARD.encode(bytes), binary, length: bytes.len() as u64 };
+    }
     let whole = whole_characters(bytes);
     let bytes = if whole == 0 && at_end { bytes } else { bytes.get(..whole).unwrap_or(bytes) };
-    (String::from_utf8_lossy(bytes).into_owned(), bytes.len() as u64)
+    Piece { text: String::from_utf8_lossy(bytes).into_owned(), binary, length: bytes.len() as u64 }
 }
 
 fn place(position: u64) -> usize {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use circus_protocol::command::{MAX_LINES, ResetKind};
+use circus_protocol::command::ResetKind;
 use clap::{Args, ValueEnum};
 
 use super::lifecycle::Said;
@@ -79,26 +79,9 @@ pub struct ReadyArgs {
 /// `why`.
 #[derive(Debug, Clone, Args)]
 pub struct WhyArgs {
-    /// The watcher
-    #[arg(id = "names", value_name = "NAME")]
+    /// A node of the cluster, or a watcher; with --on always a watcher
+    #[arg(id = "names", value_name = "NODE|NAME")]
     pub name: String,
-}
-
-/// `logs`.
-#[derive(Debug, Clone, Args)]
-pub struct LogsArgs {
-    /// The watcher
-    #[arg(id = "names", value_name = "NAME")]
-    pub name: String,
-    /// stdout, stderr, or the label of a log file (`log.LABEL` of the service)
-    #[arg(long, short, value_name = "SOURCE", default_value = "stdout")]
-    pub source: String,
-    /// How many of the last lines
-    #[arg(long, short = 'n', value_name = "LINES", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_LINES)))]
-    pub lines: u32,
-    /// Go on with what is written from now on, until Ctrl-C
-    #[arg(long, short)]
-    pub follow: bool,
 }
 
 /// `fresh`.

@@ -44,3 +44,10 @@ pub fn can_ask() -> bool {
 pub fn can_redraw() -> bool {
     io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
 }
+
+/// Whether stdout is a terminal that wants colours.
+#[must_use]
+pub fn can_paint() -> bool {
+    let wanted = std::env::var_os("NO_COLOR").is_none_or(|word| word.is_empty());
+    wanted && io::stdout().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+}

@@ -20,6 +20,7 @@ use super::output::{can_ask, data};
 use super::preflight;
 use super::progress::{self, First, Interrupts, Purpose};
 use super::session::{ACT_TIMEOUT, READ_TIMEOUT, Session, Stop};
+use super::why;
 use super::{CallArgs, Global, StatusArgs, Verb, choose, cluster};
 use crate::cluster::rolling::Deed;
 use crate::inventory::fold::counted;
@@ -70,9 +71,8 @@ pub async fn perform(session: &mut Session, global: &Global, verb: &Verb) -> Res
         Verb::Resume(args) => history::resume(session, global, args).await,
         Verb::Ready(args) => ordered::ready(session, global, args).await,
         Verb::Preflight(args) => preflight::preflight(session, global, args).await,
-        Verb::Why(args) => read(session, global, Operation::Why { name: args.name.clone() }).await,
-        Verb::Logs(args) if args.follow => logs::follow(session, global, args).await,
-        Verb::Logs(args) => read(session, global, Operation::Logs(logs::request(args))).await,
+        Verb::Why(args) => why::why(session, global, args).await,
+        Verb::Logs(args) => logs::logs(session, global, args).await,
         Verb::Start(args) => lifecycle::run(session, global, args.said()).await,
         Verb::Stop(args) => lifecycle::run(session, global, args.said(Deed::Stop)).await,
         Verb::Restart(args) => lifecycle::run(session, global, args.said(Deed::Restart)).await,

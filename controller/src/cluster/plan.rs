@@ -11,7 +11,7 @@ use crate::cluster::Ids;
 use crate::cluster::answer::Request;
 use crate::cluster::configure::{Configure, Place};
 use crate::cluster::lifecycle::{Lifecycle, Verb};
-use crate::cluster::native::Native;
+use crate::cluster::logs::{Logs, Setting};
 use crate::cluster::oneshot::new_name;
 use crate::cluster::preflight::Preflight;
 use crate::cluster::procedure::{Procedure, Verdict};
@@ -19,6 +19,7 @@ use crate::cluster::query::{Call, Stats};
 use crate::cluster::ready::Ready;
 use crate::cluster::reset::Reset;
 use crate::cluster::survey::Survey;
+use crate::cluster::why::Why;
 use crate::inventory::NodeSpec;
 use crate::outcome::{ConfigureRequest, NodeState, Operation};
 
@@ -45,6 +46,8 @@ pub struct Plan {
     pub members: Vec<String>,
     /// For stock nodes.
     pub services: Option<Arc<ServicesFile>>,
+    /// The Unix time at which the cluster's time is zero.
+    pub epoch: f64,
 }
 
 impl Plan {
@@ -88,8 +91,14 @@ impl Plan {
             Operation::Stats { names } => Box::new(Stats::new(names.clone())),
             Operation::Ready { names, wait } => Box::new(Ready::new(names.clone(), *wait)),
             Operation::Up { names } => Box::new(Ready::up(names.clone())),
-            Operation::Why { name } => Box::new(Native::why(name)),
-            Operation::Logs(request) => Box::new(Native::logs(request, request.places.get(&node.name))),
+            Operation::Why { name } => Box::new(Why::new(&node.name, name.clone(), self.epoch)),
+            Operation::Logs(request) => {
+                let membership = self.place(index, node)?.membership(&ConfigureRequest::default());
+                let (services, oneshot) = (self.services.clone(), new_name("logs", &ids.request()));
+                let (node, epoch) = (node.name.clone(), self.epoch);
+                let setting = Setting { node, epoch, membership, services, oneshot };
+                Box::new(Logs::new(request.of(&setting.node), setting))
+            }
             Operation::Survey => Box::new(Survey::new(self.services.clone())),
             Operation::Call { command, properties } => Box::new(Call::new(command, properties.clone())),
             Operation::Configure(request) => {

@@ -312,7 +312,7 @@ impl World {
     fn run(&mut self, operation: Operation, parallel: usize) -> Vec<NodeOutcome> {
         let members = self.cluster.nodes.iter().map(|n| n.spec.address.clone()).collect();
         self.run_plan(
-            Plan { operation, timeout: TIMEOUT, members, services: Some(Arc::new(services())) },
+            Plan { operation, timeout: TIMEOUT, members, services: Some(Arc::new(services())), epoch: 0.0 },
             parallel,
         )
     }
@@ -522,7 +522,7 @@ fn nodes_that_are_off_delay_nobody() {
 #[test]
 fn an_abandoned_operation_is_forgotten() {
     let mut world = World::new(vec![Script { mute: vec!["status"], ..Script::default() }], false);
-    let plan = Plan { operation: start(), timeout: TIMEOUT, members: vec![], services: None };
+    let plan = Plan { operation: start(), timeout: TIMEOUT, members: vec![], services: None, epoch: 0.0 };
     let operation = world.begin(plan, 1);
     assert!(world.cluster.abandon(world.now, operation).is_empty());
     assert!(!world.cluster.is_under_way(operation) && world.finished.is_empty());
@@ -534,7 +534,7 @@ fn an_abandoned_operation_is_forgotten() {
 fn operations_run_beside_each_other_on_the_same_connections() {
     let slow = Script { mute: vec!["start"], ..Script::default() };
     let mut world = World::new(vec![slow, Script::default()], false);
-    let plan = |operation| Plan { operation, timeout: TIMEOUT, members: vec![], services: None };
+    let plan = |operation| Plan { operation, timeout: TIMEOUT, members: vec![], services: None, epoch: 0.0 };
     let long = world.begin(plan(start()), 8);
     let short = world.begin(plan(status()), 8);
     while world.cluster.is_under_way(short) {
@@ -553,7 +553,7 @@ fn operations_run_beside_each_other_on_the_same_connections() {
 #[test]
 fn a_node_that_leaves_the_cluster_has_its_row_too() {
     let mut world = World::new(vec![Script::default(), Script::default()], false);
-    let plan = Plan { operation: start(), timeout: TIMEOUT, members: vec![], services: None };
+    let plan = Plan { operation: start(), timeout: TIMEOUT, members: vec![], services: None, epoch: 0.0 };
     let operation = world.begin(plan, 8);
     let effects = world.cluster.replace(world.now, &inventory(1, false));
     world.open[1] = false;
@@ -624,6 +624,7 @@ fn a_stock_node_is_configured_by_a_profile() {
         timeout: TIMEOUT,
         members: vec!["127.0.0.1".to_owned()],
         services: Some(Arc::new(file)),
+        epoch: 0.0,
     };
     let rows = world.run_plan(plan, 1);
     assert_eq!((rows[0].state, rows[0].reason.as_str()), (NodeState::Done, ""));
@@ -676,8 +677,13 @@ fn what_an_abandoned_operation_left_goes_before_anything_else() {
     let shot = Shot { looks: 1_000_000, result: None, plugin: false };
     let mut world = World::new(vec![Script { shot, ..Script::default() }], false);
     let members = vec!["127.0.0.1".to_owned()];
-    let plan =
-        Plan { operation: configure(true), timeout: TIMEOUT, members, services: Some(Arc::new(services())) };
+    let plan = Plan {
+        operation: configure(true),
+        timeout: TIMEOUT,
+        members,
+        services: Some(Arc::new(services())),
+        epoch: 0.0,
+    };
     let operation = world.begin(plan, 1);
     while world.scripts[0].oneshots() == 0 {
         let ((at, _), input) = world.coming.pop_first().unwrap();

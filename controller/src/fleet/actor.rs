@@ -209,7 +209,8 @@ impl Actor {
 
     fn plan(&self, operation: Operation, timeout: Duration) -> Plan {
         let members: Vec<String> = self.inventory.nodes.iter().map(|node| node.address.clone()).collect();
-        let mut plan = Plan { operation, timeout, members, services: None };
+        let epoch = self.wall().as_secs_f64();
+        let mut plan = Plan { operation, timeout, members, services: None, epoch };
         plan.services = match (&self.services, &plan.operation) {
             (Some(file), Operation::Configure(request)) => {
                 let places =
@@ -217,9 +218,10 @@ impl Actor {
                 let memberships: Vec<_> = places.map(|place| place.membership(request)).collect();
                 Some(Arc::new(file.with_templates(&memberships)))
             }
-            (Some(file), Operation::Reset(_) | Operation::Survey | Operation::Preflight { .. }) => {
-                Some(Arc::new(file.clone()))
-            }
+            (
+                Some(file),
+                Operation::Reset(_) | Operation::Survey | Operation::Preflight { .. } | Operation::Logs(_),
+            ) => Some(Arc::new(file.clone())),
             // Nothing else needs them.
             (_, _) => None,
         };

@@ -151,29 +151,61 @@ fn answers_are_grouped() {
 }
 
 #[test]
-fn stories_are_folded() {
-    let story = |text: &str| json!({"name": "web", "state": "stopped", "story": text});
-    let crash = "web is stopped: it ended too often.\nIts last words:\n  no \u{1b}[31mroom";
+fn chains_show_the_first_broken_link() {
+    use crate::cluster::chain::Link;
+    let chain = |links: &[Link]| json!({"links": links.iter().map(Link::to_json).collect::<Vec<_>>()});
+    let way = |node: &str| Link::whole("name", format!("{node} is an address"));
+    let refused = |node: &str| {
+        let link = Link::broken("port", format!("{node}: connection refused"), "start circusd there");
+        chain(&[way(node), Link::whole("route", "the host answers"), link])
+    };
+    let mut told = chain(&[
+        way("n1"),
+        Link::odd("name", "n1 has 2 addresses: 10.0.0.1, ::1", ""),
+        Link::broken("process", "it died young; \u{1b}[31mno room", "make room on the disk"),
+    ]);
+    told["story"] = json!("web is stopped: it ended too often.\nIts last words:\n  no \u{1b}[31mroom");
+    let whole = |node: &str| chain(&[way(node), Link::whole("daemon", "answers")]);
     let nodes = vec![
-        node("n1", NodeState::Done, "", story(crash)),
-        node("n2", NodeState::Done, "", story("web is active.")),
-        node("n3", NodeState::Done, "", story(crash)),
-        node("n4", NodeState::Refused, "why needs circusd-rs; this is circusd", Value::Null),
+        node("n1", NodeState::Failed, "process: it died young", told),
+        node("n2", NodeState::Done, "", whole("n2")),
+        node("n3", NodeState::Unreachable, "port: n3: connection refused", refused("n3")),
+        node("n4", NodeState::Done, "", whole("n4")),
+        node("n5", NodeState::Unreachable, "port: n5: connection refused", refused("n5")),
+        node("n6", NodeState::Cancelled, "interrupted", Value::Null),
     ];
-    insta::assert_snapshot!(outcome(&Operation::Why { name: "web".into() }, &result(nodes), Detail::Full));
+    let why = Operation::Why { name: Some("web".into()) };
+    insta::assert_snapshot!(outcome(&why, &result(nodes.clone()), Detail::Full));
+    let document = json::document(&why, "lab", &result(nodes.into_iter().take(1).collect()), 1);
+    insta::assert_snapshot!(serde_json::to_string_pretty(&document).expect("prints"));
 }
 
 #[test]
-fn lines_stand_behind_their_node() {
-    let text =
-        |text: &str| json!({"text": text, "offset": 0, "next_offset": 9, "eof": true, "generation": null});
-    let nodes = vec![
-        node("n1", NodeState::Done, "", text("one\n\n\ttwo\u{7}\n")),
-        node("n10", NodeState::Done, "", text("half a")),
-        node("n2", NodeState::Done, "", text("")),
+fn lines_stand_behind_their_node_in_the_order_of_time() {
+    let log = |source: &str, text: &str| json!({"name": "web", "source": source, "text": text, "zone": 0, "by": 1.8e9});
+    let logs = |ahead: f64, logs: Vec<Value>| json!({"logs": logs, "clock": {"offset": ahead, "error": 0.0}});
+    let plain = vec![
+        node("n1", NodeState::Done, "", logs(0.0, vec![log("stdout", "one\n\n\ttwo\u{7}\n")])),
+        node("n10", NodeState::Done, "", logs(0.0, vec![log("stdout", "half a")])),
+        node("n2", NodeState::Done, "", logs(0.0, vec![log("stdout", "")])),
         node("n3", NodeState::Refused, "logs: 'web' has no log 'gc'; it has stdout, stderr", Value::Null),
     ];
-    insta::assert_snapshot!(outcome(&Operation::Logs(LogsRequest::default()), &result(nodes), Detail::Full));
+    let operation = Operation::Logs(LogsRequest::default());
+    insta::assert_snapshot!(outcome(&operation, &result(plain), Detail::Full));
+    let trace =
+        "2015-03-01 12:00:01,000 ERROR x\njava.io.IOException: y\n\tat a.b\n2015-03-01 12:00:03,000 INFO z\n";
+    let stamped = vec![
+        node("n1", NodeState::Done, "", logs(5.0, vec![log("stdout", "2015-03-01 12:00:07,500 later\n")])),
+        node(
+            "n2",
+            NodeState::Done,
+            "",
+            logs(0.0, vec![log("stdout", trace), log("stderr", "2015-03-01T12:00:02Z e\n")]),
+        ),
+    ];
+    let painted = told::merged(&result(stamped.clone()), true);
+    assert!(painted.starts_with("\u{1b}[33mn2 web/stdout\u{1b}[0m | 2015"), "{painted:?}");
+    insta::assert_snapshot!(outcome(&operation, &result(stamped), Detail::Full));
 }
 
 #[test]

@@ -27,11 +27,18 @@ pub struct Logs {
     pub source: String,
     /// What of it.
     pub part: LogPart,
+    /// The bytes as they are, in base64, instead of text.
+    pub binary: bool,
 }
+
+/// The generation that stands for the oldest file there still is.
+pub const OLDEST: &str = "oldest";
 
 /// Which part of a log is wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LogPart {
+    /// None of it: which sources there are.
+    Sources,
     /// The last lines.
     Last {
         /// How many.
@@ -76,13 +83,32 @@ pub(super) fn logs(arguments: &Arguments<'_>) -> Result<Logs, Refusal> {
             return refuse(format!("'generation' is {repr}: send what an earlier answer said"));
         }
     };
+    if flag(arguments, "sources")? {
+        return Ok(Logs { name, source, part: LogPart::Sources, binary: false });
+    }
+    let binary = match arguments.get("encoding")? {
+        None | Some(Value::Null) => false,
+        Some(Value::String(word)) if word == "base64" => true,
+        Some(Value::String(word)) if word == "text" => false,
+        Some(other) => {
+            return refuse(format!("'encoding' is {}: send text or base64", json::python_repr(other)));
+        }
+    };
     let part = match (offset, lines, limit) {
         (Some(_), Some(_), _) => return refuse("'lines' and 'offset' exclude each other".to_owned()),
         (None, _, Some(_)) => return refuse("'limit' means something only beside 'offset'".to_owned()),
         (Some(offset), None, limit) => LogPart::From { offset, limit: limit.unwrap_or(MAX_TEXT), generation },
         (None, lines, None) => LogPart::Last { lines: lines.unwrap_or(DEFAULT_LINES) },
     };
-    Ok(Logs { name, source, part })
+    Ok(Logs { name, source, part, binary })
+}
+
+fn flag(arguments: &Arguments<'_>, key: &str) -> Result<bool, Refusal> {
+    match arguments.get(key)? {
+        None | Some(Value::Null) => Ok(false),
+        Some(Value::Bool(flag)) => Ok(*flag),
+        Some(other) => refuse(format!("'{key}' is {}: send true or false", json::python_repr(other))),
+    }
 }
 
 /// A number from 1 on; more than the most is the most.
@@ -114,6 +140,8 @@ mod tests {
         assert_eq!(play(json!({"name": "web", "lines": 99_999_999})).unwrap().part, last(MAX_LINES));
         let from = play(json!({"name": "web", "offset": 7, "limit": 9, "generation": "1"})).unwrap().part;
         assert_eq!(from, LogPart::From { offset: 7, limit: 9, generation: Some("1".to_owned()) });
+        assert_eq!(play(json!({"name": "web", "sources": true})).unwrap().part, LogPart::Sources);
+        assert!(play(json!({"name": "web", "encoding": "base64"})).unwrap().binary);
     }
 
     #[test]
@@ -126,6 +154,8 @@ mod tests {
             (json!({"name": "web", "limit": 1}), "beside"),
             (json!({"name": "web", "source": 3}), "'source' is 3"),
             (json!({"name": "web", "offset": 1, "generation": 3}), "'generation' is 3"),
+            (json!({"name": "web", "sources": 3}), "'sources' is 3"),
+            (json!({"name": "web", "encoding": "zip"}), "'encoding' is 'zip'"),
         ] {
             let refused = play(properties).unwrap_err();
             assert!(refused.contains(word), "{refused}");

@@ -4,12 +4,12 @@ use super::*;
 use crate::host::stream::file::{LogFile, Rotation};
 
 fn last(path: &Path, lines: u32) -> LogText {
-    from_file(path, &LogPart::Last { lines }).unwrap()
+    from_file(path, &LogPart::Last { lines }, false).unwrap()
 }
 
 fn from(path: &Path, offset: u64, limit: u32, generation: Option<&str>) -> LogText {
     let generation = generation.map(str::to_owned);
-    from_file(path, &LogPart::From { offset, limit, generation }).unwrap()
+    from_file(path, &LogPart::From { offset, limit, generation }, false).unwrap()
 }
 
 #[test]
@@ -92,18 +92,59 @@ fn only_regular_files_are_read() {
     let pipe = dir.path().join("pipe");
     nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
     for path in [pipe.as_path(), dir.path(), Path::new("/dev/zero"), Path::new("/no/such/file")] {
-        assert!(from_file(path, &LogPart::Last { lines: 1 }).is_err(), "{}", path.display());
+        assert!(from_file(path, &LogPart::Last { lines: 1 }, false).is_err(), "{}", path.display());
     }
 }
 
 #[test]
 fn memory_is_read_like_a_file_whose_beginning_is_gone() {
     let found = Found { path: None, start: 100, bytes: b"one\ntwo\nthree".to_vec() };
-    let text = from_memory(&found, &LogPart::Last { lines: 2 });
+    let text = from_memory(&found, &LogPart::Last { lines: 2 }, false);
     assert_eq!((text.text.as_str(), text.offset, text.next_offset, text.eof), ("two\nthree", 104, 113, true));
     let part = |offset, limit| LogPart::From { offset, limit, generation: None };
-    let text = from_memory(&found, &part(7, 4));
+    let text = from_memory(&found, &part(7, 4), false);
     assert_eq!((text.text.as_str(), text.offset, text.next_offset, text.eof), ("one\n", 100, 104, false));
-    let text = from_memory(&found, &part(500, 4));
+    let text = from_memory(&found, &part(500, 4), false);
     assert_eq!((text.text.as_str(), text.offset, text.eof), ("", 113, true));
+}
+
+#[test]
+fn who_was_away_begins_with_the_oldest_younger_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("log");
+    let mut log = LogFile::open(&path, Rotation::Size { max_bytes: 40, backups: 3 }, 0.0).unwrap();
+    log.write(b"first\n", 0.0).unwrap();
+    let known = from(&path, 0, 100, None);
+    assert_eq!(known.text, "first\n");
+    for number in 0..100 {
+        log.write(format!("line {number}\n").as_bytes(), 0.0).unwrap();
+    }
+    let read_all = |generation: Option<String>, offset: u64| {
+        let (mut told, mut generation, mut offset) = (String::new(), generation, offset);
+        loop {
+            let read = from(&path, offset, 100, generation.as_deref());
+            told += &read.text;
+            (offset, generation) = (read.next_offset, read.generation);
+            if read.eof {
+                return told;
+            }
+        }
+    };
+    // Its own file is gone: nothing of what is there is left out, or told twice.
+    let rest = read_all(known.generation, known.next_offset);
+    assert_eq!(rest, read_all(Some(OLDEST.to_owned()), 0));
+    assert!(rest.ends_with("line 99\n") && rest.lines().count() > 10, "{rest}");
+    let numbers: Vec<u32> =
+        rest.lines().filter_map(|line| line.strip_prefix("line ")?.parse().ok()).collect();
+    assert!(numbers.windows(2).all(|pair| pair[0] + 1 == pair[1]), "{rest}");
+}
+
+#[test]
+fn bytes_come_as_they_are() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("log");
+    fs::write(&path, b"a\xff\xe2\x82").unwrap();
+    let part = LogPart::From { offset: 0, limit: 100, generation: None };
+    let told = from_file(&path, &part, true).unwrap();
+    assert_eq!((STANDARD.decode(&told.text).unwrap(), told.next_offset), (b"a\xff\xe2\x82".to_vec(), 4));
 }

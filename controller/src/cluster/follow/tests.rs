@@ -435,7 +435,7 @@ fn an_operation_that_waits_keeps_a_slow_node_connected() {
     let mut world = World::new(vec![host(None, false)], false, 9);
     world.go_on(ms(3_000));
     let operation = Operation::Status { names: vec![] };
-    let plan = Plan { operation, timeout: ms(9_000), members: vec![], services: None };
+    let plan = Plan { operation, timeout: ms(9_000), members: vec![], services: None, epoch: 0.0 };
     let (id, effects) = {
         world.become_(0, Mood::Frozen);
         world.cluster.begin(world.now, plan, 8, None)
@@ -502,7 +502,7 @@ proptest! {
                 Act::Live(time) => world.go_on(ms(time)),
                 Act::Ask(timeout) => {
                     let operation = Operation::Status { names: vec![] };
-                    let plan = Plan { operation, timeout: ms(timeout), members: vec![], services: None };
+                    let plan = Plan { operation, timeout: ms(timeout), members: vec![], services: None, epoch: 0.0 };
                     let (id, effects) = world.cluster.begin(world.now, plan, 2, None);
                     world.perform(effects);
                     operations.insert(id);

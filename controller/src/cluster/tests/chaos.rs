@@ -70,7 +70,8 @@ impl World {
         self.ended.clear();
         self.scripts.iter_mut().for_each(|script| script.received.clear());
         let members = self.cluster.nodes.iter().map(|n| n.spec.address.clone()).collect();
-        let plan = Plan { operation, timeout: TIMEOUT, members, services: Some(Arc::new(services())) };
+        let plan =
+            Plan { operation, timeout: TIMEOUT, members, services: Some(Arc::new(services())), epoch: 0.0 };
         let begun = self.now;
         let operation = self.begin(plan, parallel);
         let mut pulls = pulls.iter().map(|after| begun + ms(*after)).collect::<Vec<_>>();
