@@ -32,13 +32,16 @@ fn fault(
     Fault { what, cluster: cluster.to_owned(), words, link, text, remedy, exit }
 }
 
+/// What is wrong, where, and what must be found: the link, what it says and its remedy, the exit status.
+type OnTheWay = (&'static str, String, &'static str, (&'static str, &'static str), i32);
+
 /// On the way to the daemon.
 fn on_the_way(world: &World) -> Vec<Fault> {
     let at = |port: u16| format!("{}:{port}", world.strangers);
     let (native, stock) = (world.native.address(), world.stock.address());
     let node = |place: &str| (place.to_owned(), place.to_owned());
     let of = |(cluster, words): &(String, String)| (cluster.clone(), words.clone());
-    let places: Vec<(&str, String, &str, (&str, &str), i32)> = vec![
+    let places: Vec<OnTheWay> = vec![
         ("a name nobody knows", "no-such-host.invalid".to_owned(), "name", ("does not resolve", "DNS"), 4),
         ("a wrong port", format!("{native}:5999"), "port", ("nobody listens on port 5999", "--port 5555"), 4),
         ("no daemon", at(5555), "port", ("refused", "start circusd there"), 4),
