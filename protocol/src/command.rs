@@ -421,6 +421,8 @@ pub struct StatsQuery {
     pub process: Option<(Value, i64)>,
     /// Run the `extended_stats` hook too.
     pub extended: bool,
+    /// Also what was counted of each watcher (extension; counts only without a name).
+    pub tally: bool,
 }
 
 /// `configure` (extension): render and write the services' configuration files.

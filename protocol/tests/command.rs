@@ -231,8 +231,12 @@ fn stats() {
         Command::Stats(query) => query,
         other => panic!("{other:?}"),
     };
-    let all = StatsQuery { name: None, process: None, extended: false };
+    let all = StatsQuery { name: None, process: None, extended: false, tally: false };
     assert_eq!(query(r#"{"extended": true, "process": "x"}"#), all);
+    assert_eq!(query(r#"{"tally": true}"#), StatsQuery { tally: true, ..all.clone() });
+    for other in [r#"{"tally": 1}"#, r#"["tally"]"#, r#""tally""#] {
+        assert_eq!(query(other), all, "{other}");
+    }
     let one = query(r#"{"name": "a", "process": "12", "extended": true}"#);
     assert_eq!((one.process, one.extended), (Some((json!("12"), 12)), true));
     refused(

@@ -11,6 +11,7 @@ use crate::arbiter::command::ok;
 use crate::arbiter::effect::{Effect, HookCall, SampleTarget};
 use crate::arbiter::id::{ReplyTo, SampleTag};
 use crate::arbiter::process::Process;
+use crate::arbiter::story::card::Tally;
 use crate::arbiter::time::Now;
 use crate::arbiter::watcher::Watcher;
 use crate::arbiter::{Arbiter, Work};
@@ -28,6 +29,8 @@ pub(super) struct Question {
     subjects: Vec<Subject>,
     /// The hook that edits them.
     editor: Option<Box<HookCall>>,
+    /// Also what was counted.
+    tally: bool,
 }
 
 /// How figures are put together.
@@ -216,7 +219,10 @@ impl Arbiter {
                 names.push((watcher.config.name.original().to_owned(), of.len()));
                 subjects.extend(of);
             }
-            self.ask(Form::All(names), subjects, None, reply, work);
+            let tag = self.ask(Form::All(names), subjects, None, reply, work);
+            if let Some(question) = self.samples.get_mut(&tag) {
+                question.tally = query.tally;
+            }
             return Ok(());
         };
         let watcher = self.get(name)?;
@@ -238,7 +244,13 @@ impl Arbiter {
     }
 
     pub(super) fn dstats(&mut self, reply: Option<ReplyTo>, work: &mut Work) -> Result<(), Refusal> {
-        let tag = self.question(Question { reply, form: Form::Daemon, subjects: Vec::new(), editor: None });
+        let tag = self.question(Question {
+            reply,
+            form: Form::Daemon,
+            subjects: Vec::new(),
+            editor: None,
+            tally: false,
+        });
         work.out.push(Effect::Sample { tag, targets: vec![SampleTarget::Daemon] });
         Ok(())
     }
@@ -250,10 +262,11 @@ impl Arbiter {
         editor: Option<Box<HookCall>>,
         reply: Option<ReplyTo>,
         work: &mut Work,
-    ) {
+    ) -> SampleTag {
         let targets = subjects.iter().map(|subject| SampleTarget::Process(subject.pid)).collect();
-        let tag = self.question(Question { reply, form, subjects, editor });
+        let tag = self.question(Question { reply, form, subjects, editor, tally: false });
         work.out.push(Effect::Sample { tag, targets });
+        tag
     }
 
     fn question(&mut self, question: Question) -> SampleTag {
@@ -290,8 +303,30 @@ impl Arbiter {
         let entries: Vec<(String, Value)> = entries.collect();
         match question.editor {
             Some(call) => self.extend(question.reply, question.form, entries, *call, work),
-            None => work.reply(question.reply, question.form.body(entries)),
+            None => {
+                let mut reply = question.form.body(entries);
+                if let (true, Reply::Ok(body)) = (question.tally, &mut reply) {
+                    body.insert("tally".to_owned(), self.tallies());
+                }
+                work.reply(question.reply, reply);
+            }
         }
+    }
+
+    /// Of each watcher its state, how many processes it should have, and what was counted.
+    fn tallies(&self) -> Value {
+        let told = |watcher: &Watcher| {
+            let Tally { starts, restarts, ends, .. } = watcher.cards.tally();
+            let figures = json!({
+                "state": watcher.status(),
+                "numprocesses": watcher.config.numprocesses,
+                "starts": starts,
+                "restarts": restarts,
+                "ends": ends,
+            });
+            (watcher.config.name.original().to_owned(), figures)
+        };
+        Value::Object(self.present().map(told).collect())
     }
 }
 

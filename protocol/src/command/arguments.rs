@@ -40,6 +40,12 @@ impl<'a> Arguments<'a> {
         }
     }
 
+    /// An object that says `true` for it: how extensions of circus' own commands are asked for, where
+    /// whatever circus takes must be taken.
+    pub(super) fn says_true(&self, key: &str) -> bool {
+        self.properties.get(key) == Some(&Value::Bool(true))
+    }
+
     /// Refuses when one of the keys is absent; to be asked before anything else.
     pub(super) fn require(&self, keys: &[&str]) -> Result<(), Refusal> {
         for key in keys {

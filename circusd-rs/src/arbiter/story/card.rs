@@ -83,6 +83,19 @@ pub(in crate::arbiter) enum By {
     Timeout,
 }
 
+/// What was counted since the daemon began.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(in crate::arbiter) struct Tally {
+    /// Processes that were started.
+    pub(in crate::arbiter) starts: u64,
+    /// Those of them that took the place of one that had ended by itself.
+    pub(in crate::arbiter) restarts: u64,
+    /// Processes that ended by themselves.
+    pub(in crate::arbiter) ends: u64,
+    /// Places that became free so and were not taken yet.
+    vacant: u64,
+}
+
 /// One watcher's.
 #[derive(Debug, Default)]
 pub(in crate::arbiter) struct Cards {
@@ -92,6 +105,7 @@ pub(in crate::arbiter) struct Cards {
     commanded: Option<Box<Card>>,
     /// The last ends, whoever wanted them.
     recent: VecDeque<Ended>,
+    tally: Tally,
 }
 
 /// What is counted of an end.
@@ -105,6 +119,26 @@ struct Ended {
 }
 
 impl Cards {
+    /// A process was started.
+    pub(in crate::arbiter) fn born(&mut self) {
+        let Tally { starts, restarts, vacant, .. } = &mut self.tally;
+        *starts += 1;
+        if *vacant > 0 {
+            *vacant -= 1;
+            *restarts += 1;
+        }
+    }
+
+    /// The watcher stands still: who starts next takes nobody's place.
+    pub(in crate::arbiter) fn settled(&mut self) {
+        self.tally.vacant = 0;
+    }
+
+    /// What was counted.
+    pub(in crate::arbiter) fn tally(&self) -> Tally {
+        self.tally
+    }
+
     pub(in crate::arbiter) fn keep(&mut self, mut card: Card) {
         let (at, wid) = (card.died, card.wid);
         // Also what lies ahead, should the clock have been set back.
@@ -119,6 +153,10 @@ impl Cards {
         if card.by != By::Itself {
             self.commanded = Some(Box::new(card));
             return;
+        }
+        if ran {
+            self.tally.ends += 1;
+            self.tally.vacant += 1;
         }
         // A program that cannot be started fails the same way again and again: once is enough.
         if let (Some(last), End::NotStarted { .. }) = (self.crashes.back_mut(), &card.end)
@@ -203,5 +241,23 @@ pub(in crate::arbiter) mod tests {
             cards.keep(card(error(), By::Itself, f64::from(number)));
         }
         assert_eq!((cards.crashes().count(), cards.last().unwrap().crashes), (2, 11));
+    }
+
+    #[test]
+    fn a_restart_takes_the_place_of_one_that_ended_by_itself() {
+        let mut cards = Cards::default();
+        let told = |cards: &Cards| (cards.tally().starts, cards.tally().restarts, cards.tally().ends);
+        cards.born();
+        cards.keep(card(End::Status(0), By::Itself, 1.0));
+        cards.keep(card(End::NotStarted { error: "no".to_owned(), directory: false }, By::Itself, 2.0));
+        assert_eq!(told(&cards), (1, 0, 1));
+        cards.born();
+        cards.keep(card(End::Signal(15), By::Replaced, 3.0));
+        cards.born();
+        assert_eq!(told(&cards), (3, 1, 1), "a commanded one is no restart");
+        cards.keep(card(End::Signal(9), By::Itself, 4.0));
+        cards.settled();
+        cards.born();
+        assert_eq!(told(&cards), (4, 1, 2), "neither is a start after a stop");
     }
 }

@@ -150,8 +150,8 @@ impl World {
                 Command::Ready(Ready { name, matching: Match::Glob, wait: self.chance(60).then_some(2.0) })
             }
             0 => Command::Dstats,
-            1 => Command::Stats(StatsQuery { name: None, process: None, extended: false }),
-            4 => Command::Stats(StatsQuery { name: Some(name), process: None, extended: true }),
+            1 => Command::Stats(StatsQuery { name: None, process: None, extended: false, tally: true }),
+            4 => Command::Stats(StatsQuery { name: Some(name), process: None, extended: true, tally: false }),
             2 => Command::Status { name: None },
             3 => Command::Options { name },
             _ => Command::Signal(SignalCommand {

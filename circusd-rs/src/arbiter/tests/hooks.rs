@@ -325,7 +325,7 @@ fn figures_are_edited_one_after_the_other() {
     play.take();
     let mut ask = |outcome: HookOutcome| {
         play.hooks.insert("extended_stats".to_owned(), outcome);
-        let query = StatsQuery { name: Some("one".to_owned()), process: None, extended: true };
+        let query = StatsQuery { name: Some("one".to_owned()), process: None, extended: true, tally: false };
         play.ask(Command::Stats(query));
         let Some(Effect::Sample { tag, .. }) = play.asked.pop() else { panic!("figures are read") };
         let figures = Some(Map::from_iter([("pid".to_owned(), json!(1))]));

@@ -980,8 +980,12 @@ fn questions_are_answered_in_circus_form() {
 fn figures_get_age_start_and_worker() {
     let mut play = Play::new(vec![of("One", 2)]);
     play.pass(2.5);
-    let query =
-        circus_protocol::command::StatsQuery { name: Some("ONE".to_owned()), process: None, extended: false };
+    let query = circus_protocol::command::StatsQuery {
+        name: Some("ONE".to_owned()),
+        process: None,
+        extended: false,
+        tally: false,
+    };
     play.ask(Command::Stats(query.clone()));
     let Some(Effect::Sample { tag, targets }) = play.asked.pop() else { panic!() };
     assert_eq!(targets.len(), 2);
@@ -999,4 +1003,30 @@ fn figures_get_age_start_and_worker() {
     }));
     assert_eq!(refusal(&play.replies[&2]).to_string(), "process '1' not found in 'ONE'");
     assert!(body(&play.replies[&1]).contains_key("info"));
+}
+
+#[test]
+fn what_was_counted_is_told_to_who_asks() {
+    let mut play = Play::new(vec![of("One", 1)]);
+    let mut asked = |tally: bool| {
+        play.ask(Command::Stats(circus_protocol::command::StatsQuery {
+            name: None,
+            process: None,
+            extended: false,
+            tally,
+        }));
+        let Some(Effect::Sample { tag, .. }) = play.asked.pop() else { panic!() };
+        play.input(Input::Sampled { tag, figures: vec![None] });
+        play.take()
+    };
+    check(
+        &asked(false),
+        r#"sample 1
+           reply 1: ok {"infos":{"One":{"101":"No such process (stopped?)"}}}"#,
+    );
+    check(
+        &asked(true),
+        r#"sample 1
+           reply 2: ok {"infos":{"One":{"101":"No such process (stopped?)"}},"tally":{"One":{"state":"active","numprocesses":1,"starts":1,"restarts":0,"ends":0}}}"#,
+    );
 }

@@ -34,6 +34,7 @@ impl Watcher {
             return self.bug("born, but not there", key, ctx);
         };
         let started = process.started;
+        self.cards.born();
         self.publish_at(EventKind::Spawn { pid }, started, ctx);
         let tries = std::mem::take(&mut self.tries);
         if tries.stalled() > 0 {

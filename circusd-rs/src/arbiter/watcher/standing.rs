@@ -35,6 +35,9 @@ impl Default for Record {
 
 impl Watcher {
     pub(super) fn enter(&mut self, phase: Phase, ctx: &Ctx<'_>) {
+        if phase == Phase::Stopped {
+            self.cards.settled();
+        }
         self.phase = phase;
         self.record.since = Some(ctx.now.wall);
     }
