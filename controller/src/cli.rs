@@ -31,6 +31,7 @@ mod ordered;
 mod planned;
 mod preflight;
 mod rolling;
+mod stats;
 mod survey;
 mod whole;
 mod why;
@@ -40,9 +41,10 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+pub(crate) use args::duration as time;
 pub use args::{
-    CallArgs, ConfigureArgs, CtlArgs, DemoArgs, FreshArgs, Kind, NamesArgs, OrderArgs, ReadyArgs, ResetArgs,
-    StartArgs, StatusArgs, WhyArgs,
+    CallArgs, ConfigureArgs, CtlArgs, DemoArgs, FreshArgs, Kind, OrderArgs, ReadyArgs, ResetArgs, StartArgs,
+    StatusArgs, WhyArgs,
 };
 use args::{at_least_one, duration};
 pub use choose::Choice;
@@ -54,6 +56,8 @@ pub use listen::ListenArgs;
 pub use logs::LogsArgs;
 pub use preflight::PreflightArgs;
 pub use rolling::{ChangeArgs, RollingArgs, Sizes, WaitFor};
+pub use stats::StatsArgs;
+pub(crate) use stats::pause;
 
 /// Where nodes listen unless the SPEC says otherwise.
 pub const DEFAULT_PORT: u16 = 5555;
@@ -180,12 +184,16 @@ pub enum Verb {
     Reset(ResetArgs),
     /// Stop, configure, reset and start in order until all is ready: a clean experiment
     Fresh(FreshArgs),
-    /// Figures of processes
-    Stats(NamesArgs),
     /// The operations of the past: who did what, on which nodes, and what came of it
     History(HistoryArgs),
     /// Finish an interrupted or failed operation on the nodes where it is not done
     Resume(ResumeArgs),
+    /// What processes use: CPU, memory, age, children, restarts
+    Stats(StatsArgs),
+    /// The cluster on one screen, live, with keys that start, stop, search and explain
+    Top(crate::top::TopArgs),
+    /// The figures of all nodes for Prometheus, over HTTP
+    Export(crate::export::ExportArgs),
     /// One raw command, sent as it is
     Call(CallArgs),
     /// A native circusctl for one daemon: `ctl --help`; `ctl top` shows live figures

@@ -46,6 +46,8 @@ pub enum Operation {
     Stats {
         /// Only these watchers; all when empty.
         names: Vec<String>,
+        /// CPU is measured over so long; zero: since whoever asked a node last.
+        over: Duration,
     },
     /// How far watchers have come.
     Ready {
@@ -274,7 +276,8 @@ pub struct NodeOutcome {
     ///   `deleted` and `truncated` hold `{"path", "bytes", "entries", "modified"}`, `kept` holds
     ///   `{"path", "reason"}`; from a stock node a list may be cut short, then `deleted_count` and so
     ///   on say how long it was;
-    /// - `stats`: watcher → pid → figures;
+    /// - `stats`: `{"watchers": {NAME: {"state", "processes": {PID: figures}}}}`, the figures as the node
+    ///   told them; circusd-rs adds `numprocesses`, `starts`, `restarts` and `ends`;
     /// - `ready`: `{"watchers": {NAME: {"state", "ready", "detail", "since"?}}}`;
     /// - `preflight`: `{"services": [NAME], "checks": N, "findings": [{"service", "check", "grade", "text", "remedy"}]}`;
     /// - `why`: `{"links": [{"link", "state": "whole"|"odd"|"broken", "text", "remedy"}], "clock":

@@ -4,13 +4,13 @@
 //! out, and every text ends with the counts. Pure: data in, text out; whether it is printed to a
 //! terminal is not known here.
 
+pub mod figures;
 pub mod json;
 pub mod news;
 pub mod table;
 pub mod units;
 
 mod chain;
-mod figures;
 pub(crate) mod files;
 pub(crate) mod history;
 pub(crate) use readiness::{all_ready, phases};
@@ -26,6 +26,7 @@ use std::hash::Hash;
 
 use serde_json::Value;
 
+use crate::figures::Node;
 use crate::inventory::fold::{counted, fold};
 use crate::outcome::{NodeOutcome, NodeState, Operation, Outcome};
 use table::Table;
@@ -47,7 +48,9 @@ const MAX_COLUMNS: usize = 8;
 pub fn outcome(operation: &Operation, outcome: &Outcome, detail: Detail) -> String {
     let mut text = match operation {
         Operation::Status { .. } => status(outcome),
-        Operation::Stats { .. } => figures::stats(outcome),
+        Operation::Stats { .. } => {
+            figures::stats(outcome, &crate::figures::nodes(outcome), &figures::View::default())
+        }
         Operation::Configure(request) => files::configure(outcome, detail, request.dry_run),
         Operation::Reset(request) => wiped::reset(outcome, detail, request),
         Operation::Ready { .. } | Operation::Up { .. } => readiness::ready(outcome),
@@ -64,6 +67,12 @@ pub fn outcome(operation: &Operation, outcome: &Outcome, detail: Detail) -> Stri
     text.push_str(&counts(outcome, if reading { up } else { word }));
     text.push('\n');
     text
+}
+
+/// The result of a `stats`, in a view of its own, ending with a line end; `nodes` is what was read in it.
+#[must_use]
+pub fn stats(outcome: &Outcome, nodes: &[Node], view: &figures::View) -> String {
+    figures::stats(outcome, nodes, view) + &counts(outcome, word) + "\n"
 }
 
 /// The word for a state, as printed and as in JSON.
@@ -182,7 +191,7 @@ fn status(outcome: &Outcome) -> String {
 }
 
 /// In a status, a node that answered is `up`.
-fn up(state: NodeState) -> &'static str {
+pub(crate) fn up(state: NodeState) -> &'static str {
     match state {
         NodeState::Done | NodeState::Unchanged => "up",
         NodeState::Skipped

@@ -126,11 +126,33 @@ fn start_everything(cluster: &Cluster) {
     until("data on all nodes", || {
         (0..4).all(|node| !is_empty(&cluster.path(node, "var/lib/titan/db"))).then_some(())
     });
-    let stats = cluster.all_do(&["stats"]);
-    for node in stats.nodes() {
-        let text = node["data"].to_string();
-        assert!(text.contains("mem_info1"), "{node:#}");
+    figures_of_every_kind(cluster);
+}
+
+/// Stock tells no restarts; everything else comes from both.
+fn figures_of_every_kind(cluster: &Cluster) {
+    let stats = cluster.all_do(&["stats", "--by", "watcher", "--over", "100ms"]);
+    let rows = stats.document["rows"].as_array().expect("rows");
+    for (address, flavor) in cluster.addresses.iter().zip(MIXED) {
+        let of_node = rows.iter().filter(|row| row["node"] == address.as_str());
+        let named = |name: &str| of_node.clone().find(|row| row["watcher"] == name).expect("a row");
+        let (neo4j, names) = (named("neo4j"), of_node.clone().count());
+        assert!(names >= 3, "{rows:#?}");
+        assert_eq!((&neo4j["state"], &neo4j["processes"]), (&"active".into(), &1.into()), "{neo4j:#}");
+        assert!(neo4j["memory_bytes"].as_u64().is_some_and(|bytes| bytes > 100_000), "{neo4j:#}");
+        assert!(neo4j["age_seconds"].as_f64().is_some_and(|age| age > 0.0), "{neo4j:#}");
+        assert_eq!(neo4j["restarts"].is_null(), flavor == Flavor::Stock, "{neo4j:#}");
     }
+    assert!(
+        stats.document["total"]["processes"].as_u64().is_some_and(|count| count >= 12),
+        "{stats:#?}",
+        stats = stats.document
+    );
+
+    let mut csv = cluster.circusman(&cluster.range(4));
+    let (exit, text, stderr) = run(csv.args(["stats", "neo4j", "--csv", "--over", "0"]));
+    assert_eq!((exit, text.lines().count()), (0, 5), "{text}{stderr}");
+    assert!(text.starts_with("time,node,watcher,pid,wid,"), "{text}");
 }
 
 fn running_services_are_protected(cluster: &Cluster) {

@@ -8,6 +8,7 @@
 )]
 
 mod chaos;
+mod export;
 mod inventory;
 mod journey;
 mod live;

@@ -9,6 +9,7 @@
 
 mod shells;
 mod terminal;
+mod top;
 
 use std::path::{Path, PathBuf};
 

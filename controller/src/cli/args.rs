@@ -106,13 +106,6 @@ pub struct FreshArgs {
     pub skip_preflight: bool,
 }
 
-/// Verbs that act on watchers, or read of them.
-#[derive(Debug, Clone, Args)]
-pub struct NamesArgs {
-    /// Only these watchers
-    pub names: Vec<String>,
-}
-
 /// `configure`.
 #[derive(Debug, Clone, Args)]
 pub struct ConfigureArgs {
@@ -224,7 +217,7 @@ pub struct DemoArgs {
 }
 
 /// `10`, `1.5s`, `500ms`, `2m`, `1h`.
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     const REMEDY: &str = "write seconds as 10 or 1.5, or use a unit: 500ms, 2m, 1h";
     let unit_at = text.find(|letter: char| letter.is_ascii_alphabetic()).unwrap_or(text.len());
     let (number, unit) = text.split_at_checked(unit_at).ok_or(REMEDY)?;

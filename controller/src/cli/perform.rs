@@ -20,6 +20,7 @@ use super::output::{can_ask, data};
 use super::preflight;
 use super::progress::{self, First, Interrupts, Purpose};
 use super::session::{ACT_TIMEOUT, READ_TIMEOUT, Session, Stop};
+use super::stats;
 use super::why;
 use super::{CallArgs, Global, StatusArgs, Verb, choose, cluster};
 use crate::cluster::rolling::Deed;
@@ -65,7 +66,9 @@ pub async fn perform(session: &mut Session, global: &Global, verb: &Verb) -> Res
         Verb::Simulate(_) => Err(Stop::usage("a simulation runs until Ctrl-C; start it from a shell")),
         Verb::Listen(args) => listen::listen(session, global, args).await,
         Verb::Status(args) => status(session, global, args).await,
-        Verb::Stats(args) => read(session, global, Operation::Stats { names: args.names.clone() }).await,
+        Verb::Stats(args) => stats::stats(session, global, args).await,
+        Verb::Top(args) => crate::top::top(session, global, args).await,
+        Verb::Export(args) => crate::export::export(session, global, args).await,
         Verb::Call(args) => call(session, global, args).await,
         Verb::History(args) => history::history(&session.store, global, args),
         Verb::Resume(args) => history::resume(session, global, args).await,

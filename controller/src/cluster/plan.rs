@@ -88,7 +88,7 @@ impl Plan {
             Operation::Stop { names } => lifecycle(Verb::Stop, names),
             Operation::Restart { names } => lifecycle(Verb::Restart, names),
             Operation::Reload { names } => lifecycle(Verb::Reload, names),
-            Operation::Stats { names } => Box::new(Stats::new(names.clone())),
+            Operation::Stats { names, over } => Box::new(Stats::new(names.clone(), *over)),
             Operation::Ready { names, wait } => Box::new(Ready::new(names.clone(), *wait)),
             Operation::Up { names } => Box::new(Ready::up(names.clone())),
             Operation::Why { name } => Box::new(Why::new(&node.name, name.clone(), self.epoch)),

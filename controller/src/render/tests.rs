@@ -78,16 +78,60 @@ fn failures_come_last() {
     insta::assert_snapshot!(outcome(&Operation::Start { names: names() }, &result(nodes), Detail::Full));
 }
 
-#[test]
-fn stats_show_processes_and_children() {
-    let figures = json!({"neo4j": {"100": {"mem_info1": "1.50M", "cpu": 12.34, "age": 75.2, "cmdline": "sh", "children":
-        [{"pid": 101, "mem_info1": "512.00M", "cpu": 101.0, "age": 74.0, "cmdline": "java", "children": []}]},
-        "102": "No such process (stopped?)"}, "titan": {}});
-    let nodes = vec![
+/// A native node, a stock one, one that is gone.
+fn measured() -> (Outcome, Vec<Node>) {
+    let figures = json!({"watchers": {"neo4j": {"state": "active", "numprocesses": 2, "starts": 9, "restarts": 7, "ends": 7,
+        "processes": {"100": {"mem_info1": "1.50M", "mem_info2": "1.00G", "cpu": 12.34, "age": 75.2, "cmdline": "sh", "wid": 1, "username": "neo, \"4j\"",
+            "children": [{"pid": 101, "mem_info1": "512.00M", "cpu": 101.0, "age": 74.0, "cmdline": "java", "children": []}]},
+            "102": "No such process (stopped?)"}}, "titan": {"state": "stopped", "numprocesses": 1, "starts": 0, "restarts": 0, "ends": 0, "processes": {}}}});
+    let stock = json!({"watchers": {"neo4j": {"state": "active", "processes": {"7":
+        {"mem_info1": "2.00G", "cpu": 250.0, "age": 7200.0, "cmdline": "python3", "wid": 3, "children": []}}}}});
+    let mut nodes = vec![
         node("a", NodeState::Done, "", figures),
         node("b", NodeState::Unreachable, "no route", Value::Null),
+        node("c", NodeState::Done, "", stock),
     ];
-    insta::assert_snapshot!(outcome(&Operation::Stats { names: names() }, &result(nodes), Detail::Full));
+    nodes[2].daemon = Some("circusd".to_owned());
+    let outcome = result(nodes);
+    let nodes = crate::figures::nodes(&outcome);
+    (outcome, nodes)
+}
+
+#[test]
+fn stats_show_processes_and_children() {
+    let (outcome, nodes) = measured();
+    insta::assert_snapshot!(stats(&outcome, &nodes, &figures::View::default()));
+    let operation = Operation::Stats { names: names(), over: Duration::ZERO };
+    assert_eq!(
+        super::outcome(&operation, &outcome, Detail::Full),
+        stats(&outcome, &nodes, &figures::View::default())
+    );
+}
+
+#[test]
+fn stats_by_everything_sorted_and_cut() {
+    use crate::figures::rows::{By, Sort};
+    let (outcome, nodes) = measured();
+    let by = |by, sort, top| stats(&outcome, &nodes, &figures::View { by, sort, top });
+    let all = [
+        by(By::Node, None, None),
+        by(By::Watcher, Some(Sort::Cpu), Some(2)),
+        by(By::Name, Some(Sort::Mem), None),
+        by(By::Process, Some(Sort::Cpu), Some(1)),
+    ];
+    insta::assert_snapshot!(all.join("\n"));
+}
+
+#[test]
+fn stats_for_programs() {
+    use crate::figures::rows::By;
+    let (_, nodes) = measured();
+    let view = figures::View::default();
+    let csv = figures::csv_head() + &figures::csv(&nodes, &view, "2026-11-29T12:00:00Z");
+    insta::assert_snapshot!(csv);
+    let rows = figures::View { by: By::Watcher, ..view }.rows(&nodes);
+    let rows: Vec<Value> = rows.shown.iter().map(figures::object).collect();
+    insta::assert_snapshot!(serde_json::to_string_pretty(&rows).expect("prints"));
 }
 
 fn configured() -> Outcome {

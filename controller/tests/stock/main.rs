@@ -197,11 +197,13 @@ async fn a_service_that_wants_a_restart_gets_it_only_when_it_runs() {
     let file = services(dir.path(), "configure_while_running = restart");
     let mut fleet = Fleet::new(stock.inventory(), Some(file));
     support::settled(&mut fleet).await;
-    let pids = |row: &NodeOutcome| row.data["Web"].as_object().unwrap().keys().cloned().collect::<Vec<_>>();
-    let before = pids(&run(&mut fleet, Operation::Stats { names: vec![] }).await);
+    let pids = |row: &NodeOutcome| {
+        row.data["watchers"]["Web"]["processes"].as_object().unwrap().keys().cloned().collect::<Vec<_>>()
+    };
+    let before = pids(&run(&mut fleet, Operation::Stats { names: vec![], over: Duration::ZERO }).await);
     let row = run(&mut fleet, configure(false)).await;
     assert_eq!(row.state, NodeState::Done, "{row:?}");
-    let after = pids(&run(&mut fleet, Operation::Stats { names: vec![] }).await);
+    let after = pids(&run(&mut fleet, Operation::Stats { names: vec![], over: Duration::ZERO }).await);
     assert_eq!((before.len(), after.len()), (2, 2));
     assert!(before.iter().all(|pid| !after.contains(pid)), "{before:?} {after:?}");
 

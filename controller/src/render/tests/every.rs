@@ -42,8 +42,11 @@ fn answer(operation: &Operation) -> Value {
             "deleted": [{"path": "/srv/db/1", "bytes": 4096, "entries": 2, "modified": 1_795_344_258.5}],
             "truncated": [], "kept": [{"path": "/srv/db/keys", "reason": "a keep pattern names it"}],
             "bytes": 4096, "undo_until": 1_795_347_858.5}}}),
-        Operation::Stats { .. } => json!({"db": {"17": {"mem_info1": "1.50M", "cpu": 12.5, "age": 75.2,
-            "cmdline": "db", "children": []}}}),
+        Operation::Stats { .. } => {
+            json!({"watchers": {"db": {"state": "active", "numprocesses": 1, "starts": 3,
+            "restarts": 2, "ends": 2, "processes": {"17": {"mem_info1": "1.50M", "cpu": 12.5, "age": 75.2,
+            "cmdline": "db", "children": []}}}}})
+        }
         Operation::Ready { .. } | Operation::Up { .. } => json!({"watchers": {
             "db": {"state": "joined", "ready": true, "detail": "", "since": 1_795_344_258.5},
             "web": {"state": "starting", "ready": false, "detail": "tcp 192.0.2.1:80: connection refused"}}}),
@@ -79,7 +82,7 @@ fn operations() {
         ("reset", Operation::Reset(reset())),
         ("reset-dry-run", Operation::Reset(ResetRequest { dry_run: true, ..reset() })),
         ("reset-undo", Operation::Reset(ResetRequest { undo: true, ..reset() })),
-        ("stats", Operation::Stats { names: names() }),
+        ("stats", Operation::Stats { names: names(), over: Duration::ZERO }),
         ("ready", Operation::Ready { names: names(), wait: false }),
         ("up", Operation::Up { names: names() }),
         ("why", Operation::Why { name: Some("db".to_owned()) }),
