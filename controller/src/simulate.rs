@@ -45,7 +45,8 @@ pub struct SimulateArgs {
     #[arg(long, value_enum, default_value = "none")]
     pub chaos: Chaos,
     /// Nodes that answer as the Python circusd does, of a hundred
-    #[arg(long, value_name = "PERCENT", default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=100))]
+    // `--stock` chooses among nodes, with every verb.
+    #[arg(id = "stock_percent", long = "stock-percent", value_name = "PERCENT", default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=100))]
     pub stock: u8,
     /// Milliseconds that each answer takes
     #[arg(long, value_name = "MS", default_value_t = 0, value_parser = clap::value_parser!(u16).range(0..=10_000))]
