@@ -20,6 +20,7 @@ use crate::reply::Refusal;
 use crate::request::Request;
 use arguments::Arguments;
 pub use output::{LogPart, Logs, MAX_LINES};
+pub use services::Preflight;
 
 /// A request whose arguments are understood.
 #[derive(Debug, Clone, PartialEq)]
@@ -490,16 +491,5 @@ pub struct Reset {
     /// Seconds until what was moved aside is freed; the section's when absent.
     pub keep: Option<f64>,
     /// For roots that name the node (`${address}`); what `configure` said last when absent.
-    pub member: Option<Member>,
-}
-
-/// `preflight` (extension).
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Preflight {
-    /// Which services; all when absent.
-    pub name: Option<String>,
-    /// How `name` is compared.
-    pub matching: Match,
-    /// Where the node is in its cluster; what `configure` said last when absent.
     pub member: Option<Member>,
 }

@@ -84,13 +84,7 @@ impl Subject {
 impl Arbiter {
     pub(super) fn answer(&self, command: &Command, now: Now) -> Result<Reply, Refusal> {
         match command {
-            Command::List { name: None } => {
-                Ok(ok(json!({"watchers": self.names.keys().collect::<Vec<_>>()})))
-            }
-            Command::List { name: Some(name) } => {
-                let pids: Vec<i32> = self.get(name)?.pids().map(Pid::get).collect();
-                Ok(ok(json!({"pids": pids})))
-            }
+            Command::List { name } => self.list(name.as_deref()),
             Command::Status { name: None } => {
                 let status = |watcher: &Watcher| {
                     (watcher.config.name.original().to_owned(), Value::from(watcher.status()))
@@ -142,6 +136,14 @@ impl Arbiter {
                 Err(Refusal::Server(format!("{} was misrouted", command.name())))
             }
         }
+    }
+
+    fn list(&self, name: Option<&str>) -> Result<Reply, Refusal> {
+        let Some(name) = name else {
+            return Ok(ok(json!({"watchers": self.names.keys().collect::<Vec<_>>()})));
+        };
+        let pids: Vec<i32> = self.get(name)?.pids().map(Pid::get).collect();
+        Ok(ok(json!({"pids": pids})))
     }
 
     fn get_options(&self, name: &str, keys: &[String]) -> Result<Reply, Refusal> {

@@ -189,17 +189,7 @@ impl Runner {
                 let answer = move |result| Input::Configured { job, result };
                 self.job(move || configure(&work).map(Box::new).map_err(|error| error.problems()), answer);
             }
-            Effect::Reset { job, work } => {
-                let answer = move |result| Input::ResetDone { job, result };
-                let janitor = self.janitor.clone();
-                let work = move || {
-                    let result = reset(&work).map(Box::new).map_err(ResetError::problems);
-                    let ResetJob { services, membership, now, .. } = *work;
-                    janitor.look(SweepJob { services, membership, now });
-                    result
-                };
-                self.job(work, answer);
-            }
+            Effect::Reset { job, work } => self.reset(job, work),
             Effect::Preflight { job, looks } => self.probes.examine(job, looks),
             Effect::Probe { watcher, attempt, call } => self.probes.ask(watcher, attempt, *call),
             Effect::CancelProbe { watcher, attempt } => self.probes.cancel(watcher, attempt),
@@ -214,6 +204,18 @@ impl Runner {
             Effect::Exit { code } => return Some(LoopEffect::Exit { code }),
         }
         None
+    }
+
+    fn reset(&self, job: JobId, work: Box<ResetJob>) {
+        let answer = move |result| Input::ResetDone { job, result };
+        let janitor = self.janitor.clone();
+        let work = move || {
+            let result = reset(&work).map(Box::new).map_err(ResetError::problems);
+            let ResetJob { services, membership, now, .. } = *work;
+            janitor.look(SweepJob { services, membership, now });
+            result
+        };
+        self.job(work, answer);
     }
 
     fn sample(&self, tag: SampleTag, targets: Vec<SampleTarget>) {

@@ -8,10 +8,21 @@ use serde_json::Value;
 
 use super::arguments::{Arguments, integer, refuse};
 use super::lifecycle::matching;
-use super::{Configure, Match, Member, Preflight, Reset, ResetKind};
+use super::{Configure, Match, Member, Reset, ResetKind};
 use crate::json;
 use crate::number::int_text;
 use crate::reply::Refusal;
+
+/// `preflight` (extension).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Preflight {
+    /// Which services; all when absent.
+    pub name: Option<String>,
+    /// How `name` is compared.
+    pub matching: Match,
+    /// Where the node is in its cluster; what `configure` said last when absent.
+    pub member: Option<Member>,
+}
 
 /// How many members one cluster may have.
 pub const MAX_CLUSTER: usize = 10_000;
