@@ -24,7 +24,6 @@ pub mod config;
 pub mod daemon;
 pub mod endpoint;
 pub mod host;
-mod http;
 mod log;
 pub mod plugin;
 pub mod profiles;

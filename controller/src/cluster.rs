@@ -36,6 +36,7 @@ pub mod operations;
 pub mod plan;
 pub mod preflight;
 pub mod preview;
+pub mod probing;
 pub mod procedure;
 pub mod pulse;
 pub mod query;
@@ -257,6 +258,7 @@ impl Cluster {
                 Input::Opened { .. } => node.opened(&mut turn),
                 Input::Lost { reason, .. } => node.lost(&mut turn, &reason),
                 Input::Received { payload, .. } => node.received(&mut turn, &payload),
+                Input::Probed { id, answers, .. } => node.probed(&mut turn, &id, answers),
                 Input::Listening { .. } => node.follow_listening(&mut turn),
                 Input::Deaf { .. } => node.follow_deaf(&mut turn),
                 Input::Heard { topic, payload, .. } => node.follow_event(&mut turn, &topic, &payload),

@@ -13,6 +13,7 @@
 mod actor;
 mod brake;
 mod descriptors;
+mod probe;
 mod services;
 
 use std::sync::Arc;

@@ -1,4 +1,5 @@
-//! ZeroMQ sockets on tokio: ROUTER and PUB that bind, DEALER and SUB that connect, over tcp and ipc.
+//! ZeroMQ sockets on tokio: ROUTER and PUB that bind, DEALER and SUB that connect, over tcp and ipc; and
+//! the one [GET](http) with which both programs see whether a service answers.
 //!
 //! The only input and output of this crate. One task per connection drives a pure
 //! [`Session`](crate::zmtp::session::Session); tasks and handles exchange values over bounded
@@ -26,6 +27,7 @@
 //! connection, a DEALER never reconnects, and who a peer is cannot be seen. The crate stays in the
 //! tests as a second opinion on interoperation.
 
+pub mod http;
 pub mod limits;
 
 mod accept;

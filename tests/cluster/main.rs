@@ -9,13 +9,16 @@
 
 mod chaos;
 mod export;
+mod hostile;
 mod inventory;
 mod journey;
 mod live;
 mod logs;
 mod net;
 mod nodes;
+mod order;
 mod preflight;
+mod ready;
 mod rolling;
 mod trouble;
 mod why;

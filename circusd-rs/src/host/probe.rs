@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use circus_protocol::service::Login;
 use circus_protocol::service::preflight::Look;
+use circus_protocol::transport::http;
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc};
@@ -33,7 +34,6 @@ use crate::arbiter::input::Input;
 use crate::arbiter::question::{ProbeCall, Question};
 use crate::host::preflight;
 use crate::host::warden::Order;
-use crate::http;
 use exec::Program;
 use log::Book;
 

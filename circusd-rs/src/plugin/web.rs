@@ -5,13 +5,13 @@
 
 use std::time::Duration;
 
+use circus_protocol::transport::http;
 use tokio::time::{Instant, timeout};
 
 use super::metrics::Metrics;
 use super::node::Node;
 use super::{PluginError, Work};
 use crate::config::plugin::HttpObserver;
-use crate::http;
 
 /// The code of no answer.
 const NOTHING: u16 = 599;

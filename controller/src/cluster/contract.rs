@@ -2,9 +2,11 @@
 //! whoever performs them. The contract between the two is written in [`crate::cluster`].
 
 use circus_protocol::endpoint::Endpoint;
+use serde_json::{Map, Value};
 
 use crate::cluster::node::NodeId;
 use crate::cluster::operations::OperationId;
+use crate::cluster::probing::Question;
 use crate::cluster::view::News;
 use crate::outcome::{NodeOutcome, Progress};
 
@@ -34,6 +36,15 @@ pub enum Input {
         node: NodeId,
         /// The frame.
         payload: Vec<u8>,
+    },
+    /// A `Probe` has its answers.
+    Probed {
+        /// About which node.
+        node: NodeId,
+        /// Which questions.
+        id: String,
+        /// `{"answers": [null or why not, …]}`, in their order.
+        answers: Map<String, Value>,
     },
     /// The node's events are heard from now on.
     Listening {
@@ -67,6 +78,7 @@ impl Input {
             | Self::Opened { node }
             | Self::Lost { node, .. }
             | Self::Received { node, .. }
+            | Self::Probed { node, .. }
             | Self::Listening { node }
             | Self::Deaf { node }
             | Self::Heard { node, .. } => Some(*node),
@@ -95,6 +107,15 @@ pub enum Effect {
     Close {
         /// To which node.
         node: NodeId,
+    },
+    /// Ask these from here, all at once; answered by one `Probed`.
+    Probe {
+        /// About which node.
+        node: NodeId,
+        /// To tell these questions from others.
+        id: String,
+        /// What.
+        questions: Vec<Question>,
     },
     /// Subscribe to the node's events, and go on trying.
     Listen {

@@ -220,6 +220,16 @@ impl Node {
         self.settle(turn);
     }
 
+    /// What the console asked for itself about this node has its answers.
+    pub fn probed(&mut self, turn: &mut Turn<'_>, id: &str, answers: Map<String, Value>) {
+        // Of an operation that has ended meanwhile, nobody wants to know.
+        let Some(at) = self.runs.iter().position(|run| run.asked(id)) else { return };
+        self.run = Some(self.runs.remove(at));
+        self.run_probed(turn, answers);
+        self.runs.extend(self.run.take());
+        self.settle(turn);
+    }
+
     /// Time has passed.
     pub fn tick(&mut self, turn: &mut Turn<'_>) {
         self.follow_tick(turn);

@@ -351,7 +351,7 @@ impl Procedure for Sweep {
                     }
                     self.go_on()
                 }
-                next @ (Next::Send(_) | Next::Pause(_)) => next,
+                next @ (Next::Send(_) | Next::Probe(_) | Next::Pause(_)) => next,
             },
         }
     }

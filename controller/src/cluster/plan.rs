@@ -16,7 +16,7 @@ use crate::cluster::oneshot::new_name;
 use crate::cluster::preflight::Preflight;
 use crate::cluster::procedure::{Procedure, Verdict};
 use crate::cluster::query::{Call, Stats};
-use crate::cluster::ready::Ready;
+use crate::cluster::ready::{Ready, Stock};
 use crate::cluster::reset::Reset;
 use crate::cluster::survey::Survey;
 use crate::cluster::why::Why;
@@ -89,8 +89,10 @@ impl Plan {
             Operation::Restart { names } => lifecycle(Verb::Restart, names),
             Operation::Reload { names } => lifecycle(Verb::Reload, names),
             Operation::Stats { names, over } => Box::new(Stats::new(names.clone(), *over)),
-            Operation::Ready { names, wait } => Box::new(Ready::new(names.clone(), *wait)),
-            Operation::Up { names } => Box::new(Ready::up(names.clone())),
+            Operation::Ready { names, wait } => {
+                Box::new(Ready::new(names.clone(), *wait, self.stock(index, node, ids)?))
+            }
+            Operation::Up { names } => Box::new(Ready::up(names.clone(), self.stock(index, node, ids)?)),
             Operation::Why { name } => Box::new(Why::new(&node.name, name.clone(), self.epoch)),
             Operation::Logs(request) => {
                 let membership = self.place(index, node)?.membership(&ConfigureRequest::default());
@@ -140,6 +142,12 @@ impl Plan {
             | Operation::Survey
             | Operation::Call { .. } => None,
         }
+    }
+
+    /// How far watchers have come on a node that cannot say so itself.
+    fn stock(&self, index: usize, node: &NodeSpec, ids: &mut Ids) -> Result<Stock, Verdict> {
+        let membership = self.place(index, node)?.membership(&ConfigureRequest::default());
+        Ok(Stock::new(membership, self.services.clone(), new_name("ready", &ids.request())))
     }
 
     /// What the node is told about its place.

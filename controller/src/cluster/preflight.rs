@@ -16,7 +16,7 @@ use serde_json::{Map, Value, json};
 
 use crate::cluster::answer::{Answer, Request};
 use crate::cluster::configure::failure;
-use crate::cluster::names::{Listed, alternation, listed};
+use crate::cluster::names::{Listed, alternation, any_glob, listed, select};
 use crate::cluster::oneshot::{OneShot, Step};
 use crate::cluster::plan::ServicesFile;
 use crate::cluster::procedure::{Context, Event, Next, Procedure, Verdict, refused, refused_by_rs};
@@ -45,6 +45,8 @@ pub struct Preflight {
 #[derive(Debug)]
 enum Stage {
     Native,
+    /// What patterns mean on a node that can look itself.
+    Naming,
     Listing,
     /// The first of the queue was asked for its options.
     Options(VecDeque<Listed>),
@@ -90,6 +92,10 @@ impl Preflight {
     }
 
     fn begin(&mut self, context: &Context<'_>) -> Next {
+        if context.daemon.can("preflight") && any_glob(&self.wanted) {
+            self.stage = Stage::Naming;
+            return Next::Send(Request::new("status", json!({})));
+        }
         if context.daemon.can("preflight") {
             return Next::Send(self.native());
         }
@@ -107,16 +113,12 @@ impl Preflight {
     /// Services of the file that have a watcher there and are meant.
     fn chosen(&mut self, all: &[Listed]) -> Next {
         let Some(file) = &self.services else { return Verdict::bare(NodeState::Refused, NO_SERVICES).into() };
-        let meant = |name: &str| {
-            self.wanted.is_empty() || self.wanted.iter().any(|wanted| wanted.eq_ignore_ascii_case(name))
+        let chosen = match select(all, &self.wanted) {
+            Ok(chosen) => chosen,
+            Err(unselected) => return unselected.verdict().into(),
         };
-        let is_service = |watcher: &&Listed| file.services.get(&watcher.name).is_some();
-        let chosen = all.iter().filter(is_service).filter(|watcher| meant(&watcher.name));
-        let queue: VecDeque<Listed> = chosen.cloned().collect();
-        let there = |wanted: &&String| !all.iter().any(|watcher| watcher.name.eq_ignore_ascii_case(wanted));
-        if let Some(missing) = self.wanted.iter().find(there) {
-            return Verdict::bare(NodeState::Refused, format!("no watcher named {missing}")).into();
-        }
+        let is_service = |watcher: &Listed| file.services.get(&watcher.name).is_some();
+        let queue: VecDeque<Listed> = chosen.into_iter().filter(is_service).collect();
         self.options(queue)
     }
 
@@ -181,6 +183,13 @@ impl Preflight {
             (Stage::Native, Answer::Error { errno, reason }) => {
                 refused_by_rs("preflight", errno, &reason).into()
             }
+            (Stage::Naming, Answer::Ok(reply)) => match select(&listed(&reply), &self.wanted) {
+                Ok(chosen) => {
+                    self.wanted = chosen.into_iter().map(|watcher| watcher.name).collect();
+                    Next::Send(self.native())
+                }
+                Err(unselected) => unselected.verdict().into(),
+            },
             (Stage::Listing, Answer::Ok(reply)) => self.chosen(&listed(&reply)),
             (Stage::Options(queue), Answer::Ok(reply)) => self.learnt(queue, &reply),
             (Stage::Processes { name, mut process, rest }, Answer::Ok(reply)) => {
@@ -189,7 +198,9 @@ impl Preflight {
                     pids.filter_map(Value::as_i64).filter_map(|pid| i32::try_from(pid).ok()).collect();
                 self.looked(&name, process, rest)
             }
-            (Stage::Listing, Answer::Error { errno, reason }) => refused("status", errno, &reason).into(),
+            (Stage::Naming | Stage::Listing, Answer::Error { errno, reason }) => {
+                refused("status", errno, &reason).into()
+            }
             (Stage::Options(_), Answer::Error { errno, reason }) => refused("options", errno, &reason).into(),
             (Stage::Processes { .. }, Answer::Error { errno, reason }) => {
                 refused("list", errno, &reason).into()
@@ -216,9 +227,11 @@ impl Procedure for Preflight {
             Event::Answer(answer) => self.answered(answer),
             Event::Woken => match std::mem::replace(&mut self.stage, Stage::Native) {
                 Stage::Shot(shot) => self.shot(shot, Event::Woken),
-                Stage::Native | Stage::Listing | Stage::Options(_) | Stage::Processes { .. } => {
-                    Verdict::bare(NodeState::Failed, "woken without a pause").into()
-                }
+                Stage::Native
+                | Stage::Naming
+                | Stage::Listing
+                | Stage::Options(_)
+                | Stage::Processes { .. } => Verdict::bare(NodeState::Failed, "woken without a pause").into(),
             },
         }
     }
@@ -247,7 +260,7 @@ fn verdict(reply: Map<String, Value>) -> Verdict {
 }
 
 /// How a stock watcher starts its processes, from its options.
-fn process(options: &Value) -> Process {
+pub(super) fn process(options: &Value) -> Process {
     let text = |key: &str| options.get(key).and_then(Value::as_str).filter(|text| !text.is_empty());
     let id = |key: &str| match options.get(key) {
         Some(Value::Number(number)) => Some(number.to_string()),

@@ -3,7 +3,7 @@
 //! ```text
 //!            Begin, Answer, Woken
 //!  runner ──────────────────────────► procedure
-//!         ◄────────────────────────── Send | Pause | Finish
+//!         ◄────────────────────────── Send | Probe | Pause | Finish
 //! ```
 //!
 //! A procedure knows neither connections nor deadlines nor retries: the runner
@@ -17,6 +17,7 @@ use serde_json::Value;
 
 use crate::cluster::answer::{Answer, COMMAND_ERROR, MESSAGE_ERROR, Request, UNKNOWN_COMMAND, short};
 use crate::cluster::node::Daemon;
+use crate::cluster::probing::Question;
 use crate::outcome::NodeState;
 
 /// What happened to a procedure's last wish.
@@ -24,7 +25,7 @@ use crate::outcome::NodeState;
 pub enum Event {
     /// It starts.
     Begin,
-    /// The answer to its request.
+    /// The answer to its request, or to its questions.
     Answer(Answer),
     /// Its pause is over.
     Woken,
@@ -35,6 +36,8 @@ pub enum Event {
 pub enum Next {
     /// Ask the node.
     Send(Request),
+    /// Ask these from here; the answer is `{"answers": [null or why not, …]}`.
+    Probe(Vec<Question>),
     /// Nothing, for so long.
     Pause(Duration),
     /// It is over.

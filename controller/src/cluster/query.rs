@@ -196,6 +196,7 @@ mod tests {
                         None => Event::Answer(Answer::Ok(reply.as_object().expect("an object").clone())),
                     }
                 }
+                next @ Next::Probe(_) => panic!("{next:?}"),
                 Next::Pause(time) => {
                     asked.push(format!("pause {time:?}"));
                     Event::Woken

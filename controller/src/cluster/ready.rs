@@ -3,19 +3,25 @@
 //! ```text
 //!  native  ready {wait} ─► all ready, or one that will not be ─► verdict
 //!             └───────────── the rest of the time ──┘
-//!  stock   status ─► all active ─► verdict         (it has no probes: active is all it can tell)
-//!             └ pause ┘
+//!  stock   one round ([`Stock`]) ─► all ready, or one that will not be ─► verdict
+//!             └─────── pause ────────┘
 //! ```
+//!
+//! A stock node has no probes: the console asks what the services file says. Of a watcher about which
+//! that says nothing, active is all that can be told.
+
+mod stock;
 
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
+use stock::Round;
+pub use stock::Stock;
+
 use crate::cluster::answer::{Answer, Request};
-use crate::cluster::names::{
-    Listed, Unselected, alternation, any_glob, is_helper, is_oneshot, listed, select,
-};
-use crate::cluster::procedure::{Context, Event, Next, Procedure, Verdict, refused, refused_by_rs};
+use crate::cluster::names::{Listed, alternation, any_glob, is_helper, is_oneshot, select};
+use crate::cluster::procedure::{Context, Event, Next, Procedure, Verdict, refused_by_rs};
 use crate::outcome::NodeState;
 
 /// How long a native node may take for one answer: short enough that it says now and then what is
@@ -25,6 +31,8 @@ const ASK_AGAIN: f64 = 2.0;
 const AGAIN: Duration = Duration::from_millis(50);
 /// How long between two looks at a stock node.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
+/// The same when probes are asked: each round is several questions.
+const PROBE_AGAIN: Duration = Duration::from_secs(1);
 
 /// How far watchers have come.
 #[derive(Debug)]
@@ -35,25 +43,24 @@ pub struct Ready {
     up: bool,
     /// What is missing, as it was told last.
     missing: Vec<String>,
+    stock: Stock,
 }
 
 impl Ready {
-    /// Of these watchers; of all when none is named. `wait`: until all are ready.
+    /// Of these watchers; of all when none is named. `wait`: until all are ready. On a stock node,
+    /// `stock` finds out.
     #[must_use]
-    pub fn new(wanted: Vec<String>, wait: bool) -> Self {
-        Self { wanted, wait, up: false, missing: Vec::new() }
+    pub fn new(wanted: Vec<String>, wait: bool, stock: Stock) -> Self {
+        Self { wanted, wait, up: false, missing: Vec::new(), stock }
     }
 
     /// Until these are up, joined or not.
     #[must_use]
-    pub fn up(wanted: Vec<String>) -> Self {
-        Self { up: true, ..Self::new(wanted, true) }
+    pub fn up(wanted: Vec<String>, stock: Stock) -> Self {
+        Self { up: true, ..Self::new(wanted, true, stock) }
     }
 
-    fn ask(&self, context: &Context<'_>) -> Next {
-        if !context.daemon.can("ready") {
-            return Next::Send(Request::new("status", json!({})));
-        }
+    fn ask(&self) -> Next {
         let mut properties = match self.wanted.as_slice() {
             // What a pattern means is told by the answer about all of them.
             _ if any_glob(&self.wanted) => return Next::Send(Request::new("ready", json!({}))),
@@ -69,17 +76,6 @@ impl Ready {
             properties.insert("wait".to_owned(), json!(ASK_AGAIN));
         }
         Next::Send(Request::new("ready", Value::Object(properties)))
-    }
-
-    /// The same form from a `status`.
-    fn of_stock(&self, all: &[Listed]) -> Result<Map<String, Value>, Verdict> {
-        let chosen = select(all, &self.wanted).map_err(Unselected::verdict)?;
-        let state = |watcher: &Listed| match watcher.state.as_str() {
-            "active" => json!({"state": "up", "ready": true, "detail": ""}),
-            "stopped" => json!({"state": "down", "ready": false, "detail": ""}),
-            other => json!({"state": "starting", "ready": false, "detail": other}),
-        };
-        Ok(chosen.iter().map(|watcher| (watcher.name.clone(), state(watcher))).collect())
     }
 
     fn judge(&mut self, mut watchers: Map<String, Value>, pause: Duration) -> Next {
@@ -139,27 +135,42 @@ fn told(name: &str, said: &Value) -> String {
     }
 }
 
+impl Ready {
+    fn stock(&mut self, event: Event) -> Next {
+        if event == Event::Begin || event == Event::Woken && self.stock.rests() {
+            return self.stock.begin(&self.wanted, self.wait && !self.up);
+        }
+        match self.stock.step(event) {
+            Round::Go(next) => next,
+            Round::Told { watchers, probed } => {
+                self.judge(watchers, if probed { PROBE_AGAIN } else { LOOK_AGAIN })
+            }
+        }
+    }
+}
+
 impl Procedure for Ready {
     fn next(&mut self, context: &Context<'_>, event: Event) -> Next {
+        if !context.daemon.can("ready") {
+            return self.stock(event);
+        }
         let answer = match event {
-            Event::Begin | Event::Woken => return self.ask(context),
+            Event::Begin | Event::Woken => return self.ask(),
             Event::Answer(answer) => answer,
         };
-        let native = context.daemon.can("ready");
         match answer {
-            Answer::Ok(mut reply) if native => match reply.remove("watchers") {
+            Answer::Ok(mut reply) => match reply.remove("watchers") {
                 Some(Value::Object(watchers)) => {
                     self.judge(watchers, if self.up { LOOK_AGAIN } else { AGAIN })
                 }
                 _ => Verdict::bare(NodeState::Failed, "ready: the answer has no `watchers`").into(),
             },
-            Answer::Ok(reply) => match self.of_stock(&listed(&reply)) {
-                Ok(watchers) => self.judge(watchers, LOOK_AGAIN),
-                Err(verdict) => verdict.into(),
-            },
-            Answer::Error { errno, reason } if native => refused_by_rs("ready", errno, &reason).into(),
-            Answer::Error { errno, reason } => refused("status", errno, &reason).into(),
+            Answer::Error { errno, reason } => refused_by_rs("ready", errno, &reason).into(),
         }
+    }
+
+    fn leftover(&self) -> Option<&str> {
+        self.stock.leftover()
     }
 
     fn waits_for(&self) -> Option<String> {
@@ -181,6 +192,25 @@ mod tests {
         Event::Answer(Answer::Ok(value.as_object().expect("an object").clone()))
     }
 
+    fn bare() -> Stock {
+        Stock::new(circus_protocol::service::Membership::default(), None, "circusman-ready-1".into())
+    }
+
+    /// A services file, and a node that runs one service of it.
+    fn described(probes: &str, address: &str) -> Stock {
+        let text = format!("[service:db]\n{probes}");
+        let ini = circus_protocol::ini::Ini::parse(&text, "s.ini").unwrap();
+        let services = circus_protocol::service::Services::from_ini(&ini, std::path::Path::new("/")).unwrap();
+        let file = crate::cluster::plan::ServicesFile { services, ..Default::default() };
+        let node = circus_protocol::service::Membership {
+            identifier: 1,
+            address: address.into(),
+            cluster: vec![address.into()],
+            ..Default::default()
+        };
+        Stock::new(node, Some(std::sync::Arc::new(file)), "circusman-ready-1".into())
+    }
+
     fn play(ready: &mut Ready, daemon: &Daemon, answers: &[Value]) -> Next {
         let context = Context { daemon, now: Duration::ZERO };
         let mut next = ready.next(&context, Event::Begin);
@@ -196,7 +226,7 @@ mod tests {
 
     #[test]
     fn waits_until_all_is_ready() {
-        let mut ready = Ready::new(vec!["db".into()], true);
+        let mut ready = Ready::new(vec!["db".into()], true, bare());
         let starting = json!({"watchers": {"db": {"state": "starting", "ready": false, "detail": "port 1"}}});
         let joined = json!({"watchers": {"db": {"state": "joined", "ready": true, "detail": ""}}});
         let next = play(&mut ready, &native(), &[starting.clone(), starting]);
@@ -210,7 +240,7 @@ mod tests {
     #[test]
     fn what_will_not_be_ready_is_not_waited_for() {
         let failed = json!({"watchers": {"db": {"state": "failed", "ready": false, "detail": "exit 3"}}});
-        let next = play(&mut Ready::new(Vec::new(), true), &native(), &[failed]);
+        let next = play(&mut Ready::new(Vec::new(), true, bare()), &native(), &[failed]);
         let Next::Finish(verdict) = next else { panic!("{next:?}") };
         assert_eq!((verdict.state, verdict.reason.as_str()), (NodeState::Failed, "db is failed: exit 3"));
     }
@@ -218,12 +248,71 @@ mod tests {
     #[test]
     fn a_stock_node_tells_what_it_can() {
         let states = json!({"statuses": {"db": "active", "web": "stopped", "circusd-stats": "active"}});
-        let next = play(&mut Ready::new(Vec::new(), true), &Daemon::Stock, std::slice::from_ref(&states));
+        let next =
+            play(&mut Ready::new(Vec::new(), true, bare()), &Daemon::Stock, std::slice::from_ref(&states));
         let Next::Finish(verdict) = next else { panic!("{next:?}") };
         assert_eq!(verdict.state, NodeState::Done);
         assert_eq!(verdict.data["watchers"]["db"]["state"], "up");
-        let named = play(&mut Ready::new(vec!["web".into()], true), &Daemon::Stock, &[states]);
+        let named = play(&mut Ready::new(vec!["web".into()], true, bare()), &Daemon::Stock, &[states]);
         let Next::Finish(verdict) = named else { panic!("{named:?}") };
         assert_eq!((verdict.state, verdict.reason.as_str()), (NodeState::Failed, "web is down"));
+    }
+
+    const PROBES: &str = "probe.up.pid_alive = 5\nprobe.joined.http = http://${address}:7474/ha\n";
+
+    #[test]
+    fn probes_of_a_stock_node_are_asked_from_here() {
+        let context = Context { daemon: &Daemon::Stock, now: Duration::ZERO };
+        let mut ready = Ready::new(Vec::new(), true, described(PROBES, "10.0.0.1"));
+        let mut next = ready.next(&context, Event::Begin);
+        // Too young, then not there yet, then joined.
+        for (age, said, expected) in [
+            (3.0, json!("http: status 404"), Some("db is starting: not up yet: alive for 3 s of 5 s")),
+            (9.0, json!("http: status 404"), Some("db is up: not joined yet: http: status 404")),
+            (12.0, json!(null), None),
+        ] {
+            assert!(matches!(&next, Next::Send(request) if request.command == "status"), "{next:?}");
+            next = ready.next(&context, answer(json!({"statuses": {"db": "active"}})));
+            assert!(matches!(&next, Next::Send(request) if request.command == "stats"), "{next:?}");
+            next = ready.next(&context, answer(json!({"info": {"7": {"age": age}}})));
+            let Next::Probe(questions) = next else { panic!("{next:?}") };
+            assert_eq!(questions.len(), 1);
+            next = ready.next(&context, answer(json!({"answers": [said]})));
+            if let Some(expected) = expected {
+                assert_eq!(
+                    (&next, ready.waits_for().as_deref()),
+                    (&Next::Pause(PROBE_AGAIN), Some(expected))
+                );
+                next = ready.next(&context, Event::Woken);
+            }
+        }
+        let Next::Finish(verdict) = next else { panic!("{next:?}") };
+        assert_eq!(verdict.data["watchers"]["db"], json!({"state": "joined", "ready": true, "detail": ""}));
+        assert_eq!(ready.leftover(), None, "nothing was added to the node");
+    }
+
+    #[test]
+    fn what_only_the_node_can_ask_is_asked_there() {
+        let context = Context { daemon: &Daemon::Stock, now: Duration::ZERO };
+        let probes = "probe.up.tcp = ${address}:7000\nprobe.joined.exec = /bin/nodetool info\nprobe.joined.output = UN\n\
+                      probe.joined.tcp = 127.0.0.1:7199\n";
+        let mut ready = Ready::new(Vec::new(), true, described(probes, "10.0.0.1"));
+        let mut next = ready.next(&context, Event::Begin);
+        assert!(matches!(next, Next::Send(_)), "{next:?}");
+        next = ready.next(&context, answer(json!({"statuses": {"db": "active"}})));
+        assert!(matches!(next, Next::Send(_)), "{next:?}");
+        next = ready.next(&context, answer(json!({"info": {"7": {"age": 1.0}}})));
+        let Next::Probe(questions) = &next else { panic!("{next:?}") };
+        assert_eq!(questions.len(), 1, "the loopback of another machine is not ours: {questions:?}");
+        next = ready.next(&context, answer(json!({"answers": [null]})));
+        assert!(matches!(&next, Next::Send(request) if request.command == "options"), "{next:?}");
+        next = ready
+            .next(&context, answer(json!({"options": {"uid": 7, "env": {"A": "b"}, "working_dir": "/srv"}})));
+        let Next::Send(request) = &next else { panic!("{next:?}") };
+        assert_eq!(
+            (request.command.as_str(), &request.properties["name"]),
+            ("add", &json!("circusman-ready-1"))
+        );
+        assert_eq!(ready.leftover(), Some("circusman-ready-1"));
     }
 }

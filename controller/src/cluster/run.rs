@@ -13,6 +13,7 @@
 //! growing pauses. The deadline ends everything; only `Cleaning` gets a little more time.
 
 mod ahead;
+mod asking;
 mod interrupt;
 
 use std::sync::Arc;
@@ -81,9 +82,22 @@ enum Phase {
 #[derive(Debug)]
 enum Wish {
     Nothing,
-    Answer { id: String, request: Request },
-    Busy { until: Duration, request: Request, reason: String },
-    Pause { until: Duration },
+    Answer {
+        id: String,
+        request: Request,
+    },
+    Busy {
+        until: Duration,
+        request: Request,
+        reason: String,
+    },
+    Pause {
+        until: Duration,
+    },
+    /// The console asks for itself.
+    Probe {
+        id: String,
+    },
 }
 
 /// The time, the next request's id, and where effects go.
@@ -135,7 +149,7 @@ impl Run {
     /// It waits for the answer to that question.
     #[must_use]
     pub fn asked(&self, question: &str) -> bool {
-        matches!(&self.wish, Wish::Answer { id, .. } if id == question)
+        matches!(&self.wish, Wish::Answer { id, .. } | Wish::Probe { id } if id == question)
             || self.ahead.as_ref().is_some_and(|ahead| ahead.waits_for(question))
     }
 
@@ -150,7 +164,7 @@ impl Run {
     pub fn next_deadline(&self) -> Option<Duration> {
         let wake = match &self.wish {
             Wish::Busy { until, .. } | Wish::Pause { until } => Some(*until),
-            Wish::Nothing | Wish::Answer { .. } => None,
+            Wish::Nothing | Wish::Answer { .. } | Wish::Probe { .. } => None,
         };
         [self.deadline, wake].into_iter().flatten().min()
     }
@@ -373,6 +387,7 @@ impl Node {
         match next {
             Next::Send(request) => self.send(turn, request),
             Next::Pause(time) => run.wish = Wish::Pause { until: turn.now + time },
+            Next::Probe(questions) => self.probe(turn, questions),
             Next::Finish(verdict) if matches!(run.phase, Phase::Sweeping(_)) => {
                 if verdict.state == NodeState::Done {
                     self.debts.clear();
@@ -392,6 +407,8 @@ impl Node {
         match removal.step(event) {
             Next::Send(request) => self.send(turn, request),
             Next::Pause(time) => *wish = Wish::Pause { until: turn.now + time },
+            // A removal asks nobody but its node.
+            Next::Probe(_) => {}
             Next::Finish(removed) => {
                 let Some(run) = &mut self.run else { return };
                 let Phase::Cleaning { verdict, .. } = std::mem::replace(&mut run.phase, Phase::Ready) else {
@@ -471,25 +488,5 @@ impl Node {
             elapsed: turn.now.saturating_sub(run.started),
         };
         self.ended.push(Ended { operation: run.operation, counted: run.counted, outcome });
-    }
-}
-
-impl Run {
-    /// Why the time was not enough.
-    fn late(&self, waited: &Wish, limit: &str) -> String {
-        let doing = if let Phase::Operating(procedure) = &self.phase { procedure.waits_for() } else { None };
-        match (waited, doing) {
-            (Wish::Answer { request, .. }, None) if request.command == "hello" => {
-                format!("no answer within {limit}")
-            }
-            (Wish::Answer { request, .. }, None) => {
-                format!("no answer to {} within {limit}", request.describe())
-            }
-            (Wish::Busy { reason, .. }, _) => format!("busy for {limit}: {reason}"),
-            (Wish::Answer { .. } | Wish::Nothing | Wish::Pause { .. }, Some(doing)) => {
-                format!("{doing} after {limit}")
-            }
-            (Wish::Nothing | Wish::Pause { .. }, None) => format!("not finished within {limit}"),
-        }
     }
 }

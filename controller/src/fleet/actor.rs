@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
-use super::{Ask, Pace, Pulled, ServicesFile, Told, descriptors};
+use super::{Ask, Pace, Pulled, ServicesFile, Told, descriptors, probe};
 use crate::cluster::follow::Manner;
 use crate::cluster::node::NodeId;
 use crate::cluster::operations::{Dirty, OperationId};
@@ -220,7 +220,12 @@ impl Actor {
             }
             (
                 Some(file),
-                Operation::Reset(_) | Operation::Survey | Operation::Preflight { .. } | Operation::Logs(_),
+                Operation::Reset(_)
+                | Operation::Survey
+                | Operation::Preflight { .. }
+                | Operation::Logs(_)
+                | Operation::Ready { .. }
+                | Operation::Up { .. },
             ) => Some(Arc::new(file.clone())),
             // Nothing else needs them.
             (_, _) => None,
@@ -250,7 +255,8 @@ impl Actor {
             Input::Listening { node } | Input::Deaf { node } | Input::Heard { node, .. } => {
                 self.ears.get(node).is_some_and(|ear| ear.generation == heard.generation)
             }
-            Input::Tick => true,
+            // Asked by nobody's link.
+            Input::Probed { .. } | Input::Tick => true,
         }
     }
 
@@ -267,6 +273,14 @@ impl Actor {
                     if let Some(link) = self.links.get(&node) {
                         link.send(payload);
                     }
+                }
+                Effect::Probe { node, id, questions } => {
+                    let teller = self.teller.clone();
+                    tokio::spawn(async move {
+                        let answers = probe::all(questions).await;
+                        let input = Input::Probed { node, id, answers };
+                        let _nobody_asks = teller.send(Heard { generation: 0, input }).await;
+                    });
                 }
                 Effect::Close { node } => {
                     self.links.remove(&node);

@@ -132,6 +132,8 @@ impl World {
                     self.hosts[Self::at(node)].connected = false;
                     self.forget(node, false);
                 }
+                // What is followed has no operations that ask from here.
+                Effect::Probe { .. } => unreachable!(),
                 Effect::Listen { node, .. } => {
                     assert!(self.hosts[Self::at(node)].publishes);
                     self.ears += 1;

@@ -43,6 +43,7 @@ fn play(
                 event = Event::Answer(answer(&request));
             }
             Next::Pause(_) => event = Event::Woken,
+            next @ Next::Probe(_) => panic!("{next:?}"),
             Next::Finish(verdict) => return (asked, verdict),
         }
     }

@@ -60,8 +60,30 @@ impl Run {
             Wish::Answer { request, .. } | Wish::Busy { request, .. } if !request.is_read_only() => {
                 request.describe()
             }
-            Wish::Answer { .. } | Wish::Busy { .. } | Wish::Nothing | Wish::Pause { .. } => {
-                self.plan.name().to_owned()
+            Wish::Answer { .. }
+            | Wish::Busy { .. }
+            | Wish::Nothing
+            | Wish::Pause { .. }
+            | Wish::Probe { .. } => self.plan.name().to_owned(),
+        }
+    }
+
+    /// Why the time was not enough.
+    pub(super) fn late(&self, waited: &Wish, limit: &str) -> String {
+        let doing = if let Phase::Operating(procedure) = &self.phase { procedure.waits_for() } else { None };
+        match (waited, doing) {
+            (Wish::Answer { request, .. }, None) if request.command == "hello" => {
+                format!("no answer within {limit}")
+            }
+            (Wish::Answer { request, .. }, None) => {
+                format!("no answer to {} within {limit}", request.describe())
+            }
+            (Wish::Busy { reason, .. }, _) => format!("busy for {limit}: {reason}"),
+            (Wish::Answer { .. } | Wish::Nothing | Wish::Pause { .. } | Wish::Probe { .. }, Some(doing)) => {
+                format!("{doing} after {limit}")
+            }
+            (Wish::Nothing | Wish::Pause { .. } | Wish::Probe { .. }, None) => {
+                format!("not finished within {limit}")
             }
         }
     }

@@ -20,13 +20,17 @@ const BODY: usize = 16 * 1024 * 1024;
 
 /// Why there is no status.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum RequestError {
+pub enum RequestError {
+    /// No address that can be asked.
     #[error("{0:?} is no http:// address")]
     Url(String),
+    /// The system said no.
     #[error(transparent)]
     Io(#[from] io::Error),
+    /// Somebody answered in another language.
     #[error("the answer is not http")]
     Answer,
+    /// It leads in a circle, or nearly.
     #[error("more than {REDIRECTS} redirections")]
     Redirects,
 }
@@ -98,11 +102,11 @@ struct Head {
 
 /// An answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Answer {
+pub struct Answer {
     /// Its status.
-    pub(crate) status: u16,
+    pub status: u16,
     /// What came with it, up to the limit.
-    pub(crate) body: Vec<u8>,
+    pub body: Vec<u8>,
 }
 
 impl Head {
@@ -126,7 +130,10 @@ impl Head {
 }
 
 /// The status of the answer in the end.
-pub(crate) async fn get(url: &str) -> Result<u16, RequestError> {
+///
+/// # Errors
+/// When there is none.
+pub async fn get(url: &str) -> Result<u16, RequestError> {
     let mut url = Url::parse(url).ok_or_else(|| RequestError::Url(url.to_owned()))?;
     for _ in 0..=REDIRECTS {
         let (head, _) = ask(&url, None, BODY, false).await?;
@@ -140,12 +147,11 @@ pub(crate) async fn get(url: &str) -> Result<u16, RequestError> {
     Err(RequestError::Redirects)
 }
 
-/// The answer to one request, with so much of its body at most.
-pub(crate) async fn fetch(
-    url: &str,
-    authorization: Option<&str>,
-    most: usize,
-) -> Result<Answer, RequestError> {
+/// The answer to one request, with so many bytes of its body at most.
+///
+/// # Errors
+/// When there is none.
+pub async fn fetch(url: &str, authorization: Option<&str>, most: usize) -> Result<Answer, RequestError> {
     let url = Url::parse(url).ok_or_else(|| RequestError::Url(url.to_owned()))?;
     let (head, body) = ask(&url, authorization, most, true).await?;
     let body = if head.chunked { unchunked(&body) } else { body };
@@ -214,7 +220,8 @@ fn unchunked(mut rest: &[u8]) -> Vec<u8> {
 }
 
 /// The header for basic authentication.
-pub(crate) fn basic(user: &str, password: &str) -> String {
+#[must_use]
+pub fn basic(user: &str, password: &str) -> String {
     format!("Basic {}", base64(format!("{user}:{password}").as_bytes()))
 }
 
