@@ -102,7 +102,10 @@ pub fn removed(
         Err(_) => Vec::new(),
     };
     let rest = gone.iter().filter(|name| left.contains(name));
-    let rest: Vec<String> = rest.map(|name| alone(name, gone, &left, port)).collect();
+    let mut rest: Vec<String> = rest.map(|name| alone(name, gone, &left, port)).collect();
+    // Whoever goes with its whole host need not be named as well, and must not.
+    let hosts: Vec<String> = rest.iter().map(|name| with_port(name)).collect();
+    rest.retain(|name| !hosts.iter().any(|host| name.starts_with(host)));
     if !rest.is_empty() {
         let less = Terms::of(&fold(&rest))?;
         terms.0.extend(less.0.into_iter().map(|(_, body)| (Op::Without, body)));
@@ -114,9 +117,14 @@ pub fn removed(
 
 /// A name that takes away this node and not those of its host that stay on other ports.
 fn alone(name: &str, gone: &[String], left: &[String], port: u16) -> String {
-    let with_port = if name.contains(':') { format!("[{name}]:") } else { format!("{name}:") };
-    let others = left.iter().any(|other| other.starts_with(&with_port) && !gone.contains(other));
-    if others { format!("{with_port}{port}") } else { name.to_owned() }
+    let host = with_port(name);
+    let others = left.iter().any(|other| other.starts_with(&host) && !gone.contains(other));
+    if others { format!("{host}{port}") } else { name.to_owned() }
+}
+
+/// How names of nodes on this host begin when a port follows.
+fn with_port(name: &str) -> String {
+    if name.contains(':') { format!("[{name}]:") } else { format!("{name}:") }
 }
 
 /// Its nodes are named elsewhere and may be others tomorrow.
@@ -185,6 +193,14 @@ mod tests {
     fn a_host_may_stay_on_another_port() {
         assert_eq!(remove("n[1-2],n1:6000", &["n1"]), "n[1-2],n1:6000!n1:5555");
         assert_eq!(remove("a,[::1]:6000,::1&::1", &["::1"]), "a,[::1]:6000,::1&::1![::1]:5555");
+    }
+
+    #[test]
+    fn a_host_goes_with_all_its_ports() {
+        assert_eq!(
+            remove("n3,n[1-2],n3:6000&n[1-8],@some", &["n3", "n3:6000"]),
+            "n3,n[1-2],n3:6000&n[1-8],@some!n3"
+        );
     }
 
     #[test]
