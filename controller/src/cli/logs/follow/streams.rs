@@ -29,6 +29,43 @@ struct Stream {
     zone: i32,
     /// What is heard counts, what is read does not.
     live: bool,
+    meeting: Option<Meeting>,
+}
+
+/// The news of output may come later than the output itself is read: what was said until then may have
+/// been told already.
+#[derive(Debug)]
+struct Meeting {
+    /// By the node's clock.
+    until: f64,
+    /// The end of what was read, behind what has been heard of it; unknown until something was heard.
+    ahead: Option<String>,
+}
+
+impl Meeting {
+    /// How many bytes of what is heard were read already, and whether more of that may follow.
+    fn known(&mut self, tail: &str, said: &Said) -> (usize, bool) {
+        if said.time > self.until {
+            return (0, false);
+        }
+        let text = said.text.as_str();
+        let Some(ahead) = self.ahead.take() else {
+            let Some(at) = tail.rfind(text) else { return (overlap(tail, text), false) };
+            let behind = tail.get(at + text.len()..).unwrap_or_default().to_owned();
+            let more = !behind.is_empty();
+            self.ahead = Some(behind);
+            return (text.len(), more);
+        };
+        match ahead.strip_prefix(text) {
+            Some(behind) => {
+                let more = !behind.is_empty();
+                self.ahead = Some(behind.to_owned());
+                (text.len(), more)
+            }
+            None if text.starts_with(&ahead) => (ahead.len(), false),
+            None => (0, false),
+        }
+    }
 }
 
 /// All of them.
@@ -56,7 +93,8 @@ impl Streams {
         let label =
             Label { node: label.to_owned(), index: node, name: name.to_owned(), source: source.to_owned() };
         let (cutter, tail) = (Cutter::new(at), String::new());
-        self.streams.push(Stream { node, label, cutter, place: None, tail, zone: 0, live: false });
+        let (place, meeting) = (None, None);
+        self.streams.push(Stream { node, label, cutter, place, tail, zone: 0, live: false, meeting });
         self.known.insert(key, at);
         at
     }
@@ -121,10 +159,11 @@ impl Streams {
         heard: Vec<Said>,
         now: f64,
     ) {
+        let (from, to) = (asked + clock.seconds - clock.error, answered + clock.seconds + clock.error);
         for stream in self.streams.iter_mut().filter(|stream| stream.node == node) {
             stream.live |= matches!(stream.label.source.as_str(), "stdout" | "stderr");
+            stream.meeting = Some(Meeting { until: to, ahead: None });
         }
-        let (from, to) = (asked + clock.seconds - clock.error, answered + clock.seconds + clock.error);
         let mut by_stream: HashMap<usize, Vec<Said>> = HashMap::new();
         let mut order = Vec::new();
         for said in heard {
@@ -136,13 +175,18 @@ impl Streams {
         for at in order {
             let Some(said) = by_stream.remove(&at) else { continue };
             let tail = self.streams.get(at).map(|stream| stream.tail.as_str()).unwrap_or_default();
-            let mut rest = known(tail, &said, from, to);
+            let (mut rest, ahead) = known(tail, &said, from, to);
+            if let Some(stream) = self.streams.get_mut(at) {
+                stream.meeting = ahead.map(|ahead| Meeting { until: to, ahead: Some(ahead) });
+            }
             for said in said {
                 // Cut only where both accounts have a character's beginning.
                 let skip = rest.min(said.text.len());
                 rest -= skip;
                 let text = said.text.get(skip..).unwrap_or_default().to_owned();
-                self.hear(node, label, Said { text, ..said }, clock.seconds, now);
+                if !text.is_empty() {
+                    self.hear(node, label, Said { text, ..said }, clock.seconds, now);
+                }
             }
         }
     }
@@ -153,7 +197,13 @@ impl Streams {
         let Some(stream) = self.streams.get_mut(at) else { return };
         stream.live = true;
         let written = Written { by: (said.time - ahead).min(now), ahead, zone: stream.zone };
-        self.add(at, &said.text, written, now);
+        let mut skip = 0;
+        if let Some(mut meeting) = stream.meeting.take() {
+            let more;
+            (skip, more) = meeting.known(&stream.tail, &said);
+            stream.meeting = more.then_some(meeting);
+        }
+        self.add(at, said.text.get(skip..).unwrap_or_default(), written, now);
     }
 
     /// Nothing is heard of this node any more; its last lines must be read again.
@@ -205,15 +255,18 @@ impl Streams {
     }
 }
 
-/// How much of what was heard has been read already.
-fn known(tail: &str, said: &[Said], from: f64, to: f64) -> usize {
+/// How much of what was heard has been read already, and what was read behind it.
+fn known(tail: &str, said: &[Said], from: f64, to: f64) -> (usize, Option<String>) {
     let maybe: String = said.iter().filter(|said| said.time <= to).map(|said| said.text.as_str()).collect();
     let known = overlap(tail, &maybe);
-    if known > 0 {
-        return known;
+    if known > 0 || maybe.is_empty() {
+        return (known, None);
     }
-    by_last_line(tail, &maybe)
-        .unwrap_or_else(|| said.iter().filter(|said| said.time < from).map(|said| said.text.len()).sum())
+    if let Some(at) = tail.rfind(&maybe) {
+        return (maybe.len(), tail.get(at + maybe.len()..).map(str::to_owned));
+    }
+    let early = || said.iter().filter(|said| said.time < from).map(|said| said.text.len()).sum();
+    (by_last_line(tail, &maybe).unwrap_or_else(early), None)
 }
 
 fn remember(tail: &mut String, text: &str) {

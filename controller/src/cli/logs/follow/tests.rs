@@ -37,6 +37,24 @@ fn what_was_read_and_heard_is_told_once() {
 }
 
 #[test]
+fn what_is_heard_later_than_it_was_read_is_told_once() {
+    let exact = EXACT.expect("an offset");
+    for heard in [vec![], vec![said("2\n", 99.8)]] {
+        let mut streams = Streams::new(PLAIN, false);
+        streams.read(0, "n1", &entry("1\n2\n3\n4\n", 8, 100.0), EXACT, 100.0);
+        let begins = heard.is_empty();
+        streams.go_live(0, "n1", exact, (99.0, 100.0), heard, 101.0);
+        if begins {
+            streams.hear(0, "n1", said("2\n", 99.8), 0.0, 101.0);
+        }
+        streams.hear(0, "n1", said("3\n", 99.9), 0.0, 101.0);
+        streams.hear(0, "n1", said("4\n5\n", 99.95), 0.0, 101.0);
+        streams.hear(0, "n1", said("4\n", 101.0), 0.0, 101.0);
+        assert_eq!(all(&mut streams), "n1 | 1\nn1 | 2\nn1 | 3\nn1 | 4\nn1 | 5\nn1 | 4\n");
+    }
+}
+
+#[test]
 fn clocks_that_differ_are_corrected() {
     let mut streams = Streams::new(PLAIN, false);
     for (node, ahead) in [(0, 5.0), (1, -5.0), (2, 0.0)] {
