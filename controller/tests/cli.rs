@@ -65,7 +65,7 @@ fn usage_errors_are_two() {
     home.run(&["--cluster", "127.9.9.1", "strat"]).check(2, "start");
     home.run(&["--cluster", "127.9.9.1", "--json", "--ndjson", "status"]).check(2, "cannot be used with");
     home.run(&["--cluster", "node[1-", "status"]).check(2, "the bracket is not closed");
-    home.run(&["--cluster", "@missing", "status"]).check(2, "cannot read the node list \"missing\"");
+    home.run(&["--cluster", "@missing", "status"]).check(2, "\"missing\" is neither a group");
     home.run(&["--cluster", "127.9.9.1", "--timeout", "soon", "status"]).check(2, "500ms");
     home.run(&["--cluster", "127.9.9.1", "call", "get", "x"]).check(2, "KEY=VALUE");
     home.run(&["--cluster", "127.9.9.1", "--services", "missing.ini", "status"]).check(2, "missing.ini");
