@@ -82,16 +82,19 @@ mod tests {
         let [busy_pid, idle_pid] = [busy.id().cast_signed(), idle.id().cast_signed()];
         let (mut resting, now) = (Resting::default(), clock::monotonic());
         let later = |seconds| now + Duration::from_secs(seconds);
-        // Until it sleeps.
-        while resting.entry(idle_pid, now).unwrap().state != b'S' {
-            std::thread::yield_now();
-        }
-        resting.entry(busy_pid, now).unwrap();
-        for pid in [busy_pid, idle_pid] {
-            // What nobody would read from the kernel.
-            resting.seen.get_mut(&pid).unwrap().entry.nice = 99;
-        }
         let deadline = clock::monotonic() + Duration::from_secs(60);
+        resting.entry(busy_pid, now).unwrap();
+        // What nobody would read from the kernel.
+        resting.seen.get_mut(&busy_pid).unwrap().entry.nice = 99;
+        loop {
+            resting.entry(idle_pid, now).unwrap();
+            resting.seen.get_mut(&idle_pid).unwrap().entry.nice = 99;
+            // Until it sleeps: before that it is read again.
+            if resting.entry(idle_pid, later(1)).unwrap().nice == 99 {
+                break;
+            }
+            assert!(clock::monotonic() < deadline, "it never sleeps");
+        }
         while resting.entry(busy_pid, later(1)).unwrap().nice == 99 {
             assert!(clock::monotonic() < deadline, "it never runs");
         }
