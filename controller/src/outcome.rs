@@ -221,6 +221,15 @@ pub enum NodeState {
 }
 
 impl NodeState {
+    /// The node said no, failed, did not answer in time, or was not reached.
+    #[must_use]
+    pub fn is_failure(self) -> bool {
+        match self {
+            Self::Refused | Self::Failed | Self::TimedOut | Self::Unreachable => true,
+            Self::Done | Self::Unchanged | Self::Skipped | Self::Cancelled | Self::Absent => false,
+        }
+    }
+
     /// All of them, best first.
     pub const ALL: [Self; 9] = [
         Self::Done,

@@ -154,14 +154,12 @@ impl Configure {
         };
         let rows: Vec<Value> = files.iter().map(|f| row(file, f, all)).collect();
         let payload = json!({"files": rows, "dry_run": self.request.dry_run});
-        match OneShot::new(self.oneshot.clone(), PROGRAM, &payload) {
-            Ok(mut shot) => {
-                self.added = true;
-                let next = shot.begin();
-                self.stage = Stage::Shot(shot);
+        match OneShot::launch(self.oneshot.clone(), PROGRAM, &payload) {
+            Ok((shot, next)) => {
+                (self.added, self.stage) = (true, Stage::Shot(shot));
                 next
             }
-            Err(reason) => Verdict::bare(NodeState::Refused, reason).into(),
+            Err(verdict) => verdict.into(),
         }
     }
 

@@ -175,15 +175,7 @@ impl Record {
     /// The nodes that said no, failed, did not answer in time or were not reached, in order.
     #[must_use]
     pub fn failed(&self) -> Vec<String> {
-        let bad = |row: &Row| match row.state {
-            NodeState::Refused | NodeState::Failed | NodeState::TimedOut | NodeState::Unreachable => true,
-            NodeState::Done
-            | NodeState::Unchanged
-            | NodeState::Skipped
-            | NodeState::Cancelled
-            | NodeState::Absent => false,
-        };
-        self.targets_where(|row| row.is_some_and(bad))
+        self.targets_where(|row| row.is_some_and(|row| row.state.is_failure()))
     }
 
     /// The nodes on which it is not done, in order. Nobody waits for those that are absent.

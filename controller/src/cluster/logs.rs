@@ -236,14 +236,12 @@ impl Logs {
         if tasks.is_empty() {
             return self.end(None);
         }
-        match OneShot::new(self.setting.oneshot.clone(), stock::PROGRAM, &json!({ "tasks": tasks })) {
-            Ok(mut shot) => {
-                self.added = true;
-                let next = shot.begin();
-                self.stage = Stage::Shot(shot);
+        match OneShot::launch(self.setting.oneshot.clone(), stock::PROGRAM, &json!({ "tasks": tasks })) {
+            Ok((shot, next)) => {
+                (self.added, self.stage) = (true, Stage::Shot(shot));
                 next
             }
-            Err(reason) => Verdict::bare(NodeState::Refused, reason).into(),
+            Err(verdict) => verdict.into(),
         }
     }
 

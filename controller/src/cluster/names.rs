@@ -1,6 +1,7 @@
 //! Watcher names on a node: which are meant, which are circus' own helpers, how to name several.
 
-use serde_json::{Map, Value};
+use circus_protocol::service::Membership;
+use serde_json::{Map, Value, json};
 
 use crate::cluster::procedure::Verdict;
 use crate::inventory::select::{glob, is_glob};
@@ -114,6 +115,28 @@ fn unknown(all: &[Listed], what: &str, missing: &[&str]) -> String {
 pub fn alternation(names: &[String]) -> String {
     let escaped: Vec<String> = names.iter().map(|n| escape(&n.to_lowercase())).collect();
     format!("(?:{})$", escaped.join("|"))
+}
+
+/// The properties that name exactly these watchers; none of them, when all are meant.
+#[must_use]
+pub fn named(names: &[String]) -> Map<String, Value> {
+    let (name, how) = match names {
+        [] => return Map::new(),
+        [name] => (json!(name), "simple"),
+        several => (json!(alternation(several)), "regex"),
+    };
+    Map::from_iter([("name".to_owned(), name), ("match".to_owned(), json!(how))])
+}
+
+/// The properties that tell a node its place in the cluster.
+#[must_use]
+pub fn placed(membership: &Membership) -> Map<String, Value> {
+    let Membership { identifier, address, cluster, .. } = membership;
+    Map::from_iter([
+        ("identifier".to_owned(), json!(identifier)),
+        ("address".to_owned(), json!(address)),
+        ("cluster".to_owned(), json!(cluster)),
+    ])
 }
 
 fn escape(text: &str) -> String {

@@ -119,6 +119,17 @@ impl OneShot {
         Next::Send(self.request.clone())
     }
 
+    /// A new one, and what it wants first.
+    ///
+    /// # Errors
+    /// The node's outcome, when its program and payload are more than a stock node takes.
+    pub fn launch(name: String, program: &str, payload: &Value) -> Result<(Self, Next), Verdict> {
+        let refused = |reason| Verdict::bare(NodeState::Refused, reason);
+        let mut shot = Self::new(name, program, payload).map_err(refused)?;
+        let next = shot.begin();
+        Ok((shot, next))
+    }
+
     fn look(&self) -> Step {
         Step::Go(Next::Send(Request::new("stats", json!({"name": self.name}))))
     }

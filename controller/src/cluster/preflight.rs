@@ -16,7 +16,7 @@ use serde_json::{Map, Value, json};
 
 use crate::cluster::answer::{Answer, Request};
 use crate::cluster::configure::failure;
-use crate::cluster::names::{Listed, alternation, any_glob, listed, select};
+use crate::cluster::names::{Listed, any_glob, listed, named, placed, select};
 use crate::cluster::oneshot::{OneShot, Step};
 use crate::cluster::plan::ServicesFile;
 use crate::cluster::procedure::{Context, Event, Next, Procedure, Verdict, refused, refused_by_rs};
@@ -73,21 +73,8 @@ impl Preflight {
     }
 
     fn native(&self) -> Request {
-        let mut map = Map::new();
-        match self.wanted.as_slice() {
-            [] => {}
-            [name] => {
-                map.insert("name".to_owned(), json!(name));
-                map.insert("match".to_owned(), json!("simple"));
-            }
-            several => {
-                map.insert("name".to_owned(), json!(alternation(several)));
-                map.insert("match".to_owned(), json!("regex"));
-            }
-        }
-        map.insert("identifier".to_owned(), json!(self.membership.identifier));
-        map.insert("address".to_owned(), json!(self.membership.address));
-        map.insert("cluster".to_owned(), json!(self.membership.cluster));
+        let mut map = named(&self.wanted);
+        map.extend(placed(&self.membership));
         Request::new("preflight", Value::Object(map))
     }
 
@@ -154,14 +141,12 @@ impl Preflight {
             return verdict(report(&[], &[])).into();
         }
         let looks: Vec<Value> = self.looks.iter().map(Look::to_json).collect();
-        match OneShot::new(self.oneshot.clone(), PROGRAM, &json!({ "looks": looks })) {
-            Ok(mut shot) => {
-                self.added = true;
-                let next = shot.begin();
-                self.stage = Stage::Shot(shot);
+        match OneShot::launch(self.oneshot.clone(), PROGRAM, &json!({ "looks": looks })) {
+            Ok((shot, next)) => {
+                (self.added, self.stage) = (true, Stage::Shot(shot));
                 next
             }
-            Err(reason) => Verdict::bare(NodeState::Refused, reason).into(),
+            Err(verdict) => verdict.into(),
         }
     }
 

@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 
 use crate::cluster::answer::{Answer, Request};
 use crate::cluster::configure::{failure, is_running};
-use crate::cluster::names::{Listed, alternation, listed};
+use crate::cluster::names::{Listed, alternation, listed, named, placed};
 use crate::cluster::node::Daemon;
 use crate::cluster::oneshot::{OneShot, Step};
 use crate::cluster::plan::ServicesFile;
@@ -71,18 +71,7 @@ impl Reset {
 
     fn native(&self) -> Value {
         let ResetRequest { services, kind, dry_run, stop, undo, keep } = &self.request;
-        let mut map = Map::new();
-        match services.as_slice() {
-            [] => {}
-            [name] => {
-                map.insert("name".to_owned(), json!(name));
-                map.insert("match".to_owned(), json!("simple"));
-            }
-            several => {
-                map.insert("name".to_owned(), json!(alternation(several)));
-                map.insert("match".to_owned(), json!("regex"));
-            }
-        }
+        let mut map = named(services);
         map.insert("kind".to_owned(), json!(word(*kind)));
         for (name, value) in [("dry_run", dry_run), ("stop", stop), ("undo", undo)] {
             if *value {
@@ -93,9 +82,7 @@ impl Reset {
             map.insert("keep".to_owned(), json!(keep));
         }
         // A daemon that was started after the last `configure` knows its place from here only.
-        map.insert("identifier".to_owned(), json!(self.membership.identifier));
-        map.insert("address".to_owned(), json!(self.membership.address));
-        map.insert("cluster".to_owned(), json!(self.membership.cluster));
+        map.extend(placed(&self.membership));
         Value::Object(map)
     }
 
@@ -146,14 +133,12 @@ impl Reset {
         let tasks: Vec<Value> = self.tasks.iter().map(|task| row(task, self.request.keep)).collect();
         let ResetRequest { dry_run, undo, .. } = &self.request;
         let payload = json!({"tasks": tasks, "dry_run": dry_run, "undo": undo});
-        match OneShot::new(self.oneshot.clone(), PROGRAM, &payload) {
-            Ok(mut shot) => {
-                self.added = true;
-                let next = shot.begin();
-                self.stage = Stage::Shot(shot);
+        match OneShot::launch(self.oneshot.clone(), PROGRAM, &payload) {
+            Ok((shot, next)) => {
+                (self.added, self.stage) = (true, Stage::Shot(shot));
                 next
             }
-            Err(reason) => Verdict::bare(NodeState::Refused, reason).into(),
+            Err(verdict) => verdict.into(),
         }
     }
 

@@ -208,15 +208,13 @@ impl Stock {
             return self.told();
         }
         let payload = json!({"errands": self.errands, "patience": self.patience});
-        match OneShot::new(self.oneshot.clone(), PROGRAM, &payload) {
-            Ok(mut shot) => {
-                self.added = true;
-                let next = shot.begin();
-                self.stage = Stage::Shot(shot);
-                Round::Go(next)
+        Round::Go(match OneShot::launch(self.oneshot.clone(), PROGRAM, &payload) {
+            Ok((shot, next)) => {
+                (self.added, self.stage) = (true, Stage::Shot(shot));
+                next
             }
-            Err(reason) => Round::Go(Verdict::bare(NodeState::Refused, reason).into()),
-        }
+            Err(verdict) => verdict.into(),
+        })
     }
 
     /// Programs run as the watcher's processes do.

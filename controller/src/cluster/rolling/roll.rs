@@ -89,11 +89,11 @@ impl Roll {
             told: HashMap::new(),
             rows: HashMap::new(),
             changed: HashSet::new(),
-            failed: early.iter().filter(|row| is_bad(row.state)).count(),
+            failed: early.iter().filter(|row| row.state.is_failure()).count(),
             end: None,
             at_once: false,
         };
-        let first = early.iter().find(|row| is_bad(row.state));
+        let first = early.iter().find(|row| row.state.is_failure());
         let told = first.map(|row| format!("{} is {}", row.node, row.state.word()));
         roll.rows = early.into_iter().map(|row| (row.node.clone(), row)).collect();
         roll.judge(&told.unwrap_or_default());
@@ -149,7 +149,7 @@ impl Roll {
         let mut ready = Vec::new();
         for row in outcome.nodes {
             let node = row.node.clone();
-            let bad = is_bad(row.state);
+            let bad = row.state.is_failure();
             self.failed += usize::from(bad);
             if let NodeState::Done | NodeState::Unchanged = row.state {
                 if row.state == NodeState::Done && act != Act::Wait {
@@ -279,17 +279,6 @@ fn group_of(part: &Move) -> Option<&Group> {
 
 fn told(act: Act, names: &[String]) -> String {
     if names.is_empty() { act.word().to_owned() } else { format!("{} {}", act.word(), names.join(",")) }
-}
-
-fn is_bad(state: NodeState) -> bool {
-    match state {
-        NodeState::Refused | NodeState::Failed | NodeState::TimedOut | NodeState::Unreachable => true,
-        NodeState::Done
-        | NodeState::Unchanged
-        | NodeState::Skipped
-        | NodeState::Cancelled
-        | NodeState::Absent => false,
-    }
 }
 
 /// States of watchers are those of the last move about them; readiness has a place of its own.
