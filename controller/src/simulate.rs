@@ -17,7 +17,7 @@ mod node;
 mod serve;
 
 use std::net::Ipv4Addr;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
@@ -115,11 +115,6 @@ pub async fn run(args: &SimulateArgs, port: u16) -> Result<Exit, Stop> {
         stop = crate::console::ended() => Err(stop),
         () = over => Ok(Exit::Done),
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "nodes tell the time of day")]
-fn now() -> f64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
 }
 
 #[cfg(test)]

@@ -1,22 +1,22 @@
 //! What it costs one console to ask many nodes, beside a straightforward asyncio and pyzmq script that
 //! does the same; `tests/bench/fanout` starts it.
 //!
-//! `scripted`: a fleet of nodes in one process, which answer at once; the console and the script ask
+//! `scripted`: simulated nodes in one process, which answer at once; the console and the script ask
 //! them in alternation, each in a process of its own, first without connections (cold), then with
 //! (warm). `real`: as many real daemons on loopback, driven by the console's command line. Bounded in
 //! count and time, on loopback alone; whatever was started is ended by pid.
 #![expect(clippy::disallowed_methods, reason = "a benchmark reads the clock and starts programs")]
 
+#[expect(dead_code, reason = "shared with the benchmark of following, which needs more of it")]
+mod simulated;
+
 use std::fs;
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, Write};
 use std::path::Path;
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use circus_protocol::endpoint::Endpoint;
-use circus_protocol::transport::{Limits, Router};
-use circus_tests::daemon::{built, stock, workspace};
+use circus_tests::daemon::{built, circusman, stock, workspace};
 use circus_tests::wait::until;
 use controller::fleet::Fleet;
 use controller::inventory::{Inventory, spec};
@@ -43,8 +43,7 @@ struct Scale {
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
     let result = match words.first().map(String::as_str) {
-        Some("--fleet") => fleet(number(&words, "--fleet", 1)),
-        Some("--ask") => ask(number(&words, "--ask", 1)),
+        Some("--ask") => ask(words.get(1).map_or("", String::as_str)),
         _ => measure(&words),
     };
     match result {
@@ -85,13 +84,9 @@ fn raise_limit() -> io::Result<()> {
     Ok(setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?)
 }
 
-/// `127.88.x.y` for the scripted, `127.89.x.y` for the real ones.
-fn address(block: u8, at: usize) -> String {
-    format!("127.{block}.{}.{}", at / 250 + 1, at % 250 + 1)
-}
-
-fn endpoint(block: u8, at: usize) -> String {
-    format!("tcp://{}:5555", address(block, at))
+/// Of a real daemon; the simulated ones have others.
+fn address(at: usize) -> String {
+    format!("127.89.{}.{}", at / 250 + 1, at % 250 + 1)
 }
 
 fn median(mut values: Vec<f64>) -> f64 {
@@ -103,80 +98,28 @@ fn milliseconds(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
 }
 
-// ---- the scripted fleet ----
+// ---- simulated nodes ----
 
 fn runtime() -> io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()
 }
 
-/// Answers as stock circusd would, until standard input ends.
-fn fleet(count: usize) -> io::Result<()> {
-    raise_limit()?;
-    runtime()?.block_on(async {
-        let endpoints: Vec<Endpoint> = (0..count)
-            .map(|at| endpoint(88, at).parse().map_err(io::Error::other))
-            .collect::<Result<_, _>>()?;
-        let limits = Limits {
-            max_connections: 4 * count,
-            max_connections_per_address: 4 * count,
-            ..Limits::default()
-        };
-        let mut router = Router::bind(&endpoints, limits).await.map_err(io::Error::other)?;
-        println!("ready");
-        let mut end = tokio::task::spawn_blocking(|| io::stdin().read(&mut [0; 1]));
-        loop {
-            tokio::select! {
-                incoming = router.recv() => {
-                    let request = incoming.frames.last().cloned().unwrap_or_default();
-                    // The asker may be gone.
-                    let _gone = router.send(incoming.peer, vec![answer(&request)]);
-                }
-                _ = &mut end => return Ok(()),
-            }
-        }
-    })
-}
-
-fn answer(request: &[u8]) -> Bytes {
-    let request: serde_json::Value = serde_json::from_slice(request).unwrap_or_default();
-    let id = request.get("id").cloned().unwrap_or_default();
-    let text = if request.get("command").is_some_and(|command| command == "hello") {
-        format!(
-            r#"{{"id": {id}, "status": "error", "reason": "unknown command: 'hello'", "tb": null, "errno": 2, "time": 1.0}}"#
-        )
-    } else {
-        format!(
-            r#"{{"id": {id}, "status": "ok", "time": 1.0, "statuses": {{"web": "active", "db": "stopped"}}}}"#
-        )
-    };
-    text.into()
-}
-
 fn scripted(scale: &Scale) -> io::Result<()> {
-    let own = std::env::current_exe()?;
-    let count = scale.nodes.to_string();
-    let mut fleet =
-        Command::new(&own).args(["--fleet", &count]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
-    let ready = fleet.stdout.take().map(BufReader::new).and_then(|mut out| {
-        let mut line = String::new();
-        out.read_line(&mut line).ok().filter(|_| line.trim() == "ready")
-    });
-    let result =
-        if ready.is_some() { alternate(scale, &own, &count) } else { Err(io::Error::other("no fleet")) };
-    drop(fleet.stdin.take());
-    fleet.wait()?;
-    result
+    // As stock: the console asks such nodes most when it meets them.
+    let (_nodes, spec) = simulated::start(scale.nodes, &["--watchers", "2", "--stock-percent", "100"])?;
+    alternate(scale, &std::env::current_exe()?, &spec)
 }
 
-fn alternate(scale: &Scale, own: &Path, count: &str) -> io::Result<()> {
+fn alternate(scale: &Scale, own: &Path, spec: &str) -> io::Result<()> {
     let script = workspace().join("tests/bench/fanout.py");
-    let endpoints: String = (0..scale.nodes).map(|at| endpoint(88, at) + "\n").collect();
+    let nodes = inventory(spec)?.nodes;
+    let endpoints: String = nodes.iter().map(|node| format!("{}\n", node.endpoint)).collect();
     let (mut ours, mut theirs) = ([vec![], vec![]], [vec![], vec![]]);
     for _ in 0..scale.rounds {
         let [cold, warm] = figures(Command::new(stock("python")).arg(&script), &endpoints)?;
         theirs[0].push(cold);
         theirs[1].push(warm);
-        let [cold, warm] = figures(Command::new(own).args(["--ask", count]), "")?;
+        let [cold, warm] = figures(Command::new(own).args(["--ask", spec]), "")?;
         ours[0].push(cold);
         ours[1].push(warm);
     }
@@ -207,11 +150,13 @@ fn figures(command: &mut Command, input: &str) -> io::Result<[f64; 2]> {
 }
 
 /// The console's own machinery, on one thread as in circusman.
-fn ask(count: usize) -> io::Result<()> {
+fn ask(spec: &str) -> io::Result<()> {
     raise_limit()?;
     runtime()?.block_on(async {
         let begin = Instant::now();
-        let mut fleet = Fleet::new(inventory(count)?, None);
+        let inventory = inventory(spec)?;
+        let count = inventory.nodes.len();
+        let mut fleet = Fleet::new(inventory, None);
         let mut times = Vec::new();
         let mut begun = begin;
         for _ in 0..=WARM {
@@ -233,9 +178,8 @@ fn ask(count: usize) -> io::Result<()> {
     })
 }
 
-fn inventory(count: usize) -> io::Result<Inventory> {
-    let text: Vec<String> = (0..count).map(|at| address(88, at)).collect();
-    Ok(spec::parse(&text.join(","), 5555, &mut System::default()).map_err(io::Error::other)?.inventory)
+fn inventory(text: &str) -> io::Result<Inventory> {
+    Ok(spec::parse(text, 5555, &mut System::default()).map_err(io::Error::other)?.inventory)
 }
 
 // ---- real daemons ----
@@ -261,11 +205,11 @@ impl Drop for Nodes {
 impl Nodes {
     fn start(count: usize) -> io::Result<Self> {
         let mut nodes = Self { children: Vec::new(), dir: tempfile::tempdir()? };
-        let list: String = (0..count).map(|at| address(89, at) + "\n").collect();
+        let list: String = (0..count).map(|at| address(at) + "\n").collect();
         fs::write(nodes.dir.path().join("nodes"), list)?;
         for at in 0..count {
             let ini = nodes.dir.path().join(format!("{at}.ini"));
-            let address = address(89, at);
+            let address = address(at);
             let text = format!(
                 "[circus]\nendpoint = tcp://{address}:5555\npubsub_endpoint = tcp://{address}:5556\n\
                  [watcher:web]\ncmd = /bin/sleep 100000\nautostart = False\n"
@@ -288,9 +232,7 @@ impl Nodes {
     fn console(&self, words: &[&str]) -> io::Result<(f64, i32, String)> {
         let list = format!("@{}", self.dir.path().join("nodes").display());
         let begin = Instant::now();
-        let output = Command::new(built("circusman"))
-            .env("XDG_CONFIG_HOME", self.dir.path())
-            .env("XDG_STATE_HOME", self.dir.path())
+        let output = circusman(self.dir.path())
             .args(["--quiet", "--cluster", &list])
             .args(words)
             .stdin(Stdio::null())

@@ -10,11 +10,12 @@
 #[path = "proc.rs"]
 #[expect(dead_code, reason = "shared with the node's benchmark, which needs more of it")]
 mod proc;
+mod simulated;
 #[expect(dead_code, reason = "as `proc`")]
 mod used;
 
 use std::io::{self, BufRead, BufReader};
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::process::{Command, ExitCode, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
@@ -27,7 +28,13 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 
+use crate::simulated::Ended;
 use crate::used::Used;
+
+/// So many nodes, and their SPEC.
+fn simulate(nodes: usize) -> io::Result<(Ended, String)> {
+    simulated::start(nodes, &["--watchers", WATCHERS, "--port", PORT])
+}
 
 /// Longest wait for anything.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -67,37 +74,6 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-/// Ended when dropped.
-struct Ended(Child);
-
-impl Ended {
-    fn pid(&self) -> i32 {
-        i32::try_from(self.0.id()).unwrap_or(0)
-    }
-
-    fn signal(&self, signal: Signal) -> io::Result<()> {
-        kill(Pid::from_raw(self.pid()), signal).map_err(io::Error::from)
-    }
-}
-
-impl Drop for Ended {
-    fn drop(&mut self) {
-        let _gone = self.0.kill();
-        let _reaped = self.0.wait();
-    }
-}
-
-/// So many nodes, and their SPEC.
-fn simulate(nodes: usize) -> io::Result<(Ended, String)> {
-    let mut command = Command::new(built("circusman"));
-    command.args(["simulate", "--nodes", &nodes.to_string(), "--watchers", WATCHERS, "--port", PORT]);
-    let mut child = Ended(command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?);
-    let stdout = child.0.stdout.take().ok_or_else(|| io::Error::other("no output"))?;
-    let mut spec = String::new();
-    BufReader::new(stdout).read_line(&mut spec)?;
-    Ok((child, spec.trim().to_owned()))
 }
 
 /// A console that follows them, and what it says, with the moment at which it came.
@@ -227,7 +203,7 @@ fn death(nodes: usize) -> io::Result<()> {
         let console = Console::start(&spec, nodes)?;
         std::thread::sleep(SETTLE);
         let begun = Instant::now();
-        simulation.signal(signal)?;
+        kill(Pid::from_raw(simulation.pid()), signal)?;
         let mut times = Vec::with_capacity(nodes);
         while times.len() < nodes {
             let told = console.expect(|line| line["change"] == "down")?;

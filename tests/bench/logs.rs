@@ -12,7 +12,7 @@
 )]
 
 use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -137,11 +137,9 @@ struct Figures {
 
 fn follow(nodes: u32, seconds: f64) -> Figures {
     let home = tempfile::tempdir().expect("a directory");
-    let program = circus_tests::daemon::built("circusman");
     let spec = (0..nodes).map(address).collect::<Vec<_>>().join(",");
-    let mut child = Command::new(program)
+    let mut child = circus_tests::daemon::circusman(home.path())
         .args(["--cluster", &spec, "logs", "app", "--follow"])
-        .envs(["HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME"].map(|name| (name, home.path())))
         .stdout(Stdio::piped())
         .spawn()
         .expect("circusman starts");

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use circus_protocol::endpoint::{Endpoint, Host, HostPort};
 use circus_protocol::transport::{Limits, Router};
 use circus_tests::address::fresh_block;
-use circus_tests::daemon::{built, run};
+use circus_tests::daemon::{circusman, run};
 use serde_json::{Map, Value, json};
 
 /// As many nodes as take part.
@@ -162,13 +162,10 @@ impl Fleet {
     }
 
     fn command(&self, home: &std::path::Path, words: &[&str]) -> Command {
-        let mut command = Command::new(built("circusman"));
+        let mut command = circusman(home);
         command
             .args(["--cluster", &self.addresses.join(","), "--timeout", "2", "--parallel", "5", "--quiet"])
-            .args(words)
-            .env("HOME", home)
-            .env("XDG_CONFIG_HOME", home)
-            .env("XDG_STATE_HOME", home);
+            .args(words);
         command
     }
 

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use circus_tests::daemon::{Daemon, Flavor, built, descendants};
 use circus_tests::wait::until;
@@ -12,25 +12,28 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
+use crate::net::Killed;
+
 const INI: &str = "[circus]\n[watcher:web]\ncmd = sleep 1000\nnumprocesses = 2\n\
                    [watcher:idle]\ncmd = sleep 1000\nautostart = False\n";
 
 /// The running exporter.
 struct Exporter {
-    child: Child,
+    child: Killed,
     address: String,
 }
 
 impl Exporter {
     fn start(cluster: &str, more: &[&str]) -> Self {
-        let mut child = Command::new(built("circusman"))
+        let child = Command::new(built("circusman"))
             .args(["--cluster", cluster, "export", "--listen", "127.0.0.1:0", "--fresh", "0"])
             .args(more)
             .stderr(Stdio::piped())
             .spawn()
             .expect("circusman starts");
+        let mut child = Killed(child);
         let mut line = String::new();
-        let stderr = child.stderr.take().expect("piped");
+        let stderr = child.0.stderr.take().expect("piped");
         BufReader::new(stderr).read_line(&mut line).expect("a line");
         let address =
             line.split("http://").nth(1).and_then(|rest| rest.split('/').next()).unwrap_or_default();
@@ -53,13 +56,6 @@ impl Exporter {
 
     fn samples(&self) -> BTreeMap<String, f64> {
         parsed(&self.get("/metrics", "").2)
-    }
-}
-
-impl Drop for Exporter {
-    fn drop(&mut self) {
-        let _gone = self.child.kill();
-        let _reaped = self.child.wait();
     }
 }
 
@@ -170,9 +166,9 @@ fn prometheus_reads_a_mixed_cluster() {
         "nothing stale"
     );
     let mut exporter = exporter;
-    kill(Pid::from_raw(i32::try_from(exporter.child.id()).expect("a pid")), Signal::SIGTERM)
+    kill(Pid::from_raw(i32::try_from(exporter.child.0.id()).expect("a pid")), Signal::SIGTERM)
         .expect("it runs");
-    let ended = until("the exporter to end", || exporter.child.try_wait().expect("our child"));
+    let ended = until("the exporter to end", || exporter.child.0.try_wait().expect("our child"));
     assert!(ended.success(), "{ended}");
 }
 

@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::process::{Command, Stdio};
 
-use circus_tests::daemon::{Daemon, Flavor, built, fresh_address, run, workspace};
+use circus_tests::daemon::{Daemon, Flavor, circusman, fresh_address, run, workspace};
 use circus_tests::wait::until;
 use serde_json::Value;
 
@@ -17,15 +17,8 @@ fn plain(cluster: &Cluster, words: &[&str]) -> (i32, String, String) {
 }
 
 fn command(base: &std::path::Path, words: &[&str]) -> Command {
-    let mut command = Command::new(built("circusman"));
-    command
-        .args(["--timeout", "50"])
-        .args(words)
-        .env("HOME", base)
-        .env("XDG_CONFIG_HOME", base.join("xdg-config"))
-        .env("XDG_STATE_HOME", base.join("xdg-state"))
-        .env("NO_COLOR", "1")
-        .stdin(Stdio::null());
+    let mut command = circusman(base);
+    command.args(["--timeout", "50"]).args(words).env("NO_COLOR", "1").stdin(Stdio::null());
     command
 }
 

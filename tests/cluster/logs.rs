@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::Stdio;
 use std::time::Instant;
 
 use circus_tests::daemon::{Daemon, Flavor, run};
@@ -10,6 +10,7 @@ use circus_tests::wait::{PATIENCE, until};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use crate::net::Killed;
 use crate::why::world::circusman;
 
 /// Some bursts of numbered lines, then a last one.
@@ -98,16 +99,6 @@ fn a_download_mirrors_files_that_rotate_while_they_are_written() {
     }
 }
 
-/// A circusman that follows, ended when it is dropped.
-struct Following(Child);
-
-impl Drop for Following {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 #[test]
 fn following_tells_every_line_once() {
     const BURSTS: u32 = 60;
@@ -116,7 +107,7 @@ fn following_tells_every_line_once() {
     start(&cluster);
     let (mut command, _home) = circusman(&cluster);
     command.args(["logs", "count", "--follow", "-n", "10000"]).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut following = Following(command.spawn().expect("it starts"));
+    let mut following = Killed(command.spawn().expect("it starts"));
     let stdout = following.0.stdout.take().expect("piped");
     let (begun, mut found) = (Instant::now(), [String::new(), String::new()]);
     for line in BufReader::new(stdout).lines() {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use circus_tests::daemon::{Daemon, Flavor, built, descendants, fresh_block, run};
+use circus_tests::daemon::{Daemon, Flavor, built, circusman, descendants, fresh_block, run};
 use circus_tests::wire::Wire;
 use serde_json::{Value, json};
 
@@ -106,14 +106,11 @@ impl Cluster {
 
     /// The same that gives each node so many seconds.
     pub(crate) fn patient(&self, cluster: &str, seconds: u32) -> Command {
-        let mut command = Command::new(built("circusman"));
+        let mut command = circusman(self.base.path());
         command
             .args(["--cluster", cluster, "--timeout", &seconds.to_string()])
             .arg("--services")
             .arg(self.base.path().join("node.ini"))
-            .env("HOME", self.base.path())
-            .env("XDG_CONFIG_HOME", self.base.path().join("xdg-config"))
-            .env("XDG_STATE_HOME", self.base.path().join("xdg-state"))
             .env("NO_COLOR", "1");
         command
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 
-use circus_tests::daemon::{Daemon, Flavor, built, fresh_block, run};
+use circus_tests::daemon::{Daemon, Flavor, circusman, fresh_block, run};
 use circus_tests::wait::until;
 use circus_tests::wire::Wire;
 use serde_json::{Value, json};
@@ -93,14 +93,8 @@ impl Ring {
     }
 
     fn command(&self, words: &[&str]) -> Command {
-        let mut command = Command::new(built("circusman"));
-        let home = self.base.path();
-        command
-            .args(["--cluster", &self.addresses.join(","), "--timeout", "60"])
-            .args(words)
-            .env("HOME", home)
-            .env("XDG_CONFIG_HOME", home.join("config"))
-            .env("XDG_STATE_HOME", home.join("state"));
+        let mut command = circusman(self.base.path());
+        command.args(["--cluster", &self.addresses.join(","), "--timeout", "60"]).args(words);
         command
     }
 
@@ -136,6 +130,10 @@ fn states(document: &Value) -> Vec<&str> {
 }
 
 /// Looks at every node over and over, and keeps the fewest that had joined at the same time.
+///
+/// One look asks one node after the other, and the batch may change meanwhile: the node looked at first is
+/// still away, the one looked at last is away already, and yet they never were at the same time. So a node
+/// was away at the moment between two looks when both of them say so; a restart takes far longer.
 struct Lookout {
     stop: Arc<AtomicBool>,
     samples: Arc<AtomicUsize>,
@@ -150,13 +148,16 @@ impl Lookout {
             ring.nodes.iter().map(|node| Wire::connect(&node.endpoint(), &node.pubsub())).collect();
         let (flag, count) = (Arc::clone(&stop), Arc::clone(&samples));
         let thread = std::thread::spawn(move || {
-            let mut fewest = NODES;
+            let (mut fewest, mut before) = (NODES, [true; NODES]);
             while !flag.load(Ordering::Relaxed) {
-                let joined = wires.iter_mut().filter_map(|wire| {
+                let mut now = [true; NODES];
+                for (joined, wire) in now.iter_mut().zip(&mut wires) {
                     let reply = wire.call("ready", &json!({"name": "db"}));
-                    (reply["watchers"]["db"]["state"] == "joined").then_some(())
-                });
+                    *joined = reply["watchers"]["db"]["state"] == "joined";
+                }
+                let joined = before.iter().zip(&now).filter(|(before, now)| **before || **now);
                 fewest = fewest.min(joined.count());
+                before = now;
                 count.fetch_add(1, Ordering::Relaxed);
             }
             fewest
@@ -296,7 +297,7 @@ fn a_killed_operation_shows_as_interrupted_and_an_interrupted_one_has_all_its_ro
     let ring = Ring::start();
     ring.all(&["start"]);
     ring.all(&["ready", "--wait"]);
-    let state = ring.base.path().join("state");
+    let state = ring.base.path().join("xdg-state");
     let mut child = begun(&ring, &["restart", "--rolling", "--yes", "--json"]);
     until("the restart to have begun", || (operations(&state) == 2).then_some(()));
     let (_, running) = ring.ask(&["history", "2"]);
@@ -376,7 +377,7 @@ fn a_dry_run_does_nothing_and_what_loses_something_asks() {
         assert_eq!((exit, stdout.as_str()), (6, ""), "{words:?}: {stderr}");
     }
     assert_eq!(ring.pids(), before);
-    assert_eq!(operations(&ring.base.path().join("state")), 1, "only the start is written down");
+    assert_eq!(operations(&ring.base.path().join("xdg-state")), 1, "only the start is written down");
     // One node's restart never asks.
     let (exit, document) = ring.ask(&["restart", "--on", &ring.addresses[0]]);
     assert_eq!(exit, 0, "{document:#}");

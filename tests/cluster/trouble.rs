@@ -1,6 +1,6 @@
 //! Nodes that die, templates that are wrong, specs that do not parse.
 
-use circus_tests::daemon::run;
+use circus_tests::daemon::{circusman, run};
 
 use crate::nodes::{Cluster, MIXED};
 
@@ -77,12 +77,7 @@ fn a_template_with_an_unknown_name_changes_nothing() {
 fn specs_that_do_not_parse_are_usage_errors() {
     let home = tempfile::tempdir().expect("a temporary directory");
     for spec in ["", "127.0.0.1-", "127.0.0.9-127.0.0.1", "node[1-", "127.0.0.0/40", "@/no/such/file"] {
-        let (exit, stdout, stderr) =
-            run(std::process::Command::new(circus_tests::daemon::built("circusman"))
-                .args(["--cluster", spec, "status"])
-                .env("HOME", home.path())
-                .env("XDG_CONFIG_HOME", home.path())
-                .env("XDG_STATE_HOME", home.path()));
+        let (exit, stdout, stderr) = run(circusman(home.path()).args(["--cluster", spec, "status"]));
         assert_eq!(exit, 2, "{spec:?}: {stdout}{stderr}");
         assert!(stdout.is_empty() && !stderr.is_empty(), "{spec:?}: {stdout}{stderr}");
     }

@@ -68,6 +68,17 @@ pub fn built(program: &str) -> PathBuf {
     path
 }
 
+/// circusman, which remembers what it does below `home`.
+#[must_use]
+pub fn circusman(home: &Path) -> Command {
+    let mut command = Command::new(built("circusman"));
+    command
+        .env("HOME", home)
+        .env("XDG_CONFIG_HOME", home.join("xdg-config"))
+        .env("XDG_STATE_HOME", home.join("xdg-state"));
+    command
+}
+
 impl Daemon {
     /// Starts a daemon on an address of its own and waits until it answers.
     ///

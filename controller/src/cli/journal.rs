@@ -14,7 +14,6 @@ use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::Global;
 use super::exit::Exit;
@@ -22,6 +21,7 @@ use super::output::{complain, talk};
 use super::session::{Session, Stop};
 use super::store::Store;
 use crate::cluster::journal::{Begun, Ended, Record, row_line};
+use crate::fleet::wall;
 use crate::outcome::NodeOutcome;
 
 /// Operations that are kept.
@@ -44,7 +44,7 @@ impl Writer {
     pub(super) fn begin(session: &Session, operation: &str, targets: &[String]) -> Self {
         let begun = Begun {
             id: 0,
-            time: now(),
+            time: wall(),
             user: user(),
             cluster: session.cluster.name.clone(),
             spec: session.cluster.inventory.spec.clone(),
@@ -69,7 +69,7 @@ impl Writer {
 
     /// The operation is over; what is not done can be taken up again.
     pub(super) fn end(mut self, exit: Exit, global: &Global) {
-        self.write(&Ended { time: now(), exit: exit.number() }.line());
+        self.write(&Ended { time: wall(), exit: exit.number() }.line());
         if let (Some(id), false) = (self.id, global.quiet || exit == Exit::Done) {
             talk(&format!("operation {id} is not done everywhere; `resume {id}` goes on with what is left"));
         }
@@ -224,12 +224,6 @@ pub(super) fn narrowed(
     let wanted: std::collections::HashSet<String> = wanted.into_iter().collect();
     targets.retain(|node| wanted.contains(node));
     if targets.is_empty() { Err(Stop::new(Exit::NoTarget, none)) } else { Ok(targets) }
-}
-
-/// Unix time in seconds.
-#[expect(clippy::disallowed_methods, reason = "when somebody did something is the time of day")]
-fn now() -> f64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |time| time.as_secs_f64())
 }
 
 /// `alice@admin1`; behind sudo, who asked for it.

@@ -4,13 +4,13 @@ use clap::Args;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::Instant;
 
 use super::Global;
 use super::exit::Exit;
 use super::output::{stream, talk};
+use super::progress::interrupts;
 use super::session::{Session, Stop};
 use crate::cluster::view::{ClusterView, News};
 use crate::fleet::Pace;
@@ -30,8 +30,7 @@ pub(super) async fn listen(session: &mut Session, global: &Global, args: &Listen
     if global.json {
         return Err(Stop::usage("listen never ends, so it is no document; use --ndjson"));
     }
-    let mut interrupt = signal(SignalKind::interrupt())
-        .map_err(|error| Stop::new(Exit::Failed, format!("Ctrl-C cannot be listened for: {error}")))?;
+    let mut interrupt = interrupts()?;
     let nodes: HashSet<String> = session.targets(global)?.into_iter().collect();
     let handle = session.fleet.handle();
     let (mut news, mut views) = (handle.news(), handle.watch());

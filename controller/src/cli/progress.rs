@@ -13,7 +13,9 @@ use std::io::Write;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::Global;
+use super::exit::Exit;
 use super::output::{can_redraw, data, talk};
+use super::session::Stop;
 use crate::fleet::{Fleet, Pulled};
 use crate::outcome::{NodeOutcome, NodeState, Operation, Outcome, Progress, RunOptions};
 use crate::render;
@@ -92,6 +94,15 @@ pub(super) async fn watch(
     };
     clear(redraw);
     outcome
+}
+
+/// Ctrl-C, for what goes on until it comes.
+///
+/// # Errors
+/// The system does not let us listen: then nothing could end it.
+pub(super) fn interrupts() -> Result<Signal, Stop> {
+    signal(SignalKind::interrupt())
+        .map_err(|error| Stop::new(Exit::Failed, format!("Ctrl-C cannot be listened for: {error}")))
 }
 
 /// Ctrl-C, listened for from the first operation of a work to its last, so that none is missed between

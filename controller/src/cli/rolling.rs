@@ -202,8 +202,7 @@ pub(super) async fn survey(
             early.push(row);
             continue;
         };
-        let listed = |name: &String| Listed { name: name.clone(), state: String::new() };
-        let all: Vec<Listed> = place.watchers.iter().map(listed).collect();
+        let all: Vec<Listed> = place.watchers.iter().map(|name| Listed::named(name)).collect();
         match select(&all, names).err().map(Unselected::verdict) {
             Some(Verdict { state, reason, data }) => early.push(NodeOutcome { state, reason, data, ..row }),
             None => places.push(place),

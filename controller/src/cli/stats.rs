@@ -15,13 +15,12 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::Value;
 use terminal_size::{Height, terminal_size};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::args::duration;
 use super::exit::Exit;
 use super::output::{data, stream};
-use super::progress::{self, Purpose};
+use super::progress::{self, Purpose, interrupts};
 use super::session::{READ_TIMEOUT, Session, Stop};
 use super::{Global, at_least_one};
 use crate::figures::rows::{By, Sort};
@@ -121,11 +120,6 @@ pub(super) async fn stats(session: &mut Session, global: &Global, args: &StatsAr
         // From now on whoever asked last was us.
         (over, first) = (Duration::ZERO, false);
     }
-}
-
-fn interrupts() -> Result<Signal, Stop> {
-    signal(SignalKind::interrupt())
-        .map_err(|error| Stop::new(Exit::Failed, format!("Ctrl-C cannot be listened for: {error}")))
 }
 
 async fn look(

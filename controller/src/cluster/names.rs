@@ -32,6 +32,14 @@ pub struct Listed {
     pub state: String,
 }
 
+impl Listed {
+    /// Of that name, in a state that does not matter.
+    #[must_use]
+    pub fn named(name: &str) -> Self {
+        Self { name: name.to_owned(), state: String::new() }
+    }
+}
+
 /// The answer to a `status` without name, in the node's order.
 #[must_use]
 pub fn listed(reply: &Map<String, Value>) -> Vec<Listed> {

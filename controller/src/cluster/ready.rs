@@ -81,8 +81,7 @@ impl Ready {
     fn judge(&mut self, mut watchers: Map<String, Value>, pause: Duration) -> Next {
         watchers.retain(|name, _| !(is_oneshot(name) || self.wanted.is_empty() && is_helper(name)));
         if any_glob(&self.wanted) {
-            let all: Vec<Listed> =
-                watchers.keys().map(|name| Listed { name: name.clone(), state: String::new() }).collect();
+            let all: Vec<Listed> = watchers.keys().map(|name| Listed::named(name)).collect();
             match select(&all, &self.wanted) {
                 Ok(chosen) => self.wanted = chosen.into_iter().map(|watcher| watcher.name).collect(),
                 Err(unselected) => return unselected.verdict().into(),

@@ -20,10 +20,11 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, interval, sleep, sleep_until};
 
+use super::SimulateArgs;
 use super::chaos::{Accident, Fate};
 use super::node::Node;
-use super::{SimulateArgs, now};
 use crate::cli::DEFAULT_PORT;
+use crate::fleet::wall;
 
 /// Connections that the kernel may keep for us.
 const BACKLOG: u32 = 4_096;
@@ -63,7 +64,7 @@ impl Simulation {
     pub(super) fn new(args: &SimulateArgs, port: u16) -> Result<Self, String> {
         let events = port.checked_add(1).ok_or("the port after this one is needed, too")?;
         let first = Ipv4Addr::from(u32::from(args.base) + 1);
-        let at = now();
+        let at = wall();
         let site = |number: u32| {
             let address = Ipv4Addr::from(u32::from(first) + number);
             let stock = number % 100 < u32::from(args.stock);
@@ -149,7 +150,7 @@ async fn live(world: World, mut fate: Fate) -> Infallible {
         for site in sites.iter_mut() {
             if site.gone.is_some_and(|until| until <= Instant::now()) {
                 site.gone = None;
-                site.node.reboot(now());
+                site.node.reboot(wall());
             }
         }
     }
@@ -158,8 +159,8 @@ async fn live(world: World, mut fate: Fate) -> Infallible {
 impl Site {
     fn suffer(&mut self, accident: Accident) {
         match accident {
-            Accident::Crash { watcher, code } => self.node.crash(watcher, now(), code),
-            Accident::Flip { watcher } => self.node.flip(watcher, now()),
+            Accident::Crash { watcher, code } => self.node.crash(watcher, wall(), code),
+            Accident::Flip { watcher } => self.node.flip(watcher, wall()),
             Accident::Hang { seconds } => self.hangs = Some(Instant::now() + Duration::from_secs(seconds)),
             Accident::Vanish { seconds } => self.vanish(Duration::from_secs(seconds)),
         }
@@ -274,7 +275,7 @@ impl Peer {
             sleep(self.latency).await;
         }
         let (answer, quits) = self.site(|site| {
-            let answer = site.node.answer(request, now());
+            let answer = site.node.answer(request, wall());
             site.spread();
             (answer, site.node.quits)
         })?;

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 
 use bytes::Bytes;
 use circus_protocol::transport::{Limits, Router};
-use circus_tests::daemon::{Daemon, Flavor, built, fresh_address, run, stock};
+use circus_tests::daemon::{self, Daemon, Flavor, fresh_address, run, stock};
 use circus_tests::wait::until;
 use circus_tests::wire::Wire;
 use nix::sys::signal::Signal;
@@ -282,12 +282,8 @@ fn listen(address: &str, treat: impl Fn(std::net::TcpStream) + Send + Sync + Clo
 /// circusman with a home of its own.
 pub(crate) fn circusman(cluster: &str) -> (Command, tempfile::TempDir) {
     let home = tempfile::tempdir().expect("a temporary directory");
-    let mut command = Command::new(built("circusman"));
-    command
-        .args(["--cluster", cluster])
-        .env("HOME", home.path())
-        .env("XDG_CONFIG_HOME", home.path())
-        .env("XDG_STATE_HOME", home.path());
+    let mut command = daemon::circusman(home.path());
+    command.args(["--cluster", cluster]);
     (command, home)
 }
 

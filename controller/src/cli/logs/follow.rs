@@ -22,7 +22,6 @@ use std::time::Duration;
 
 use circus_protocol::endpoint::Endpoint;
 use serde_json::Value;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -32,7 +31,7 @@ use super::{LogsArgs, columns, request, sources};
 use crate::cli::Global;
 use crate::cli::exit::Exit;
 use crate::cli::output::{stream, talk};
-use crate::cli::progress::{self, Purpose};
+use crate::cli::progress::{self, Purpose, interrupts};
 use crate::cli::session::{READ_TIMEOUT, Session, Stop};
 use crate::cluster::clock::Offset;
 use crate::cluster::log::merge::WINDOW;
@@ -110,8 +109,7 @@ pub(super) async fn follow(
     if global.json {
         return Err(Stop::usage("logs --follow never ends, so it is no document; use --ndjson"));
     }
-    let mut interrupt = signal(SignalKind::interrupt())
-        .map_err(|error| Stop::new(Exit::Failed, format!("Ctrl-C cannot be listened for: {error}")))?;
+    let mut interrupt = interrupts()?;
     let targets = session.targets(global)?;
     let mut follower = Follower::new(session, global, args, filter, &targets);
     let silent = Global { ndjson: false, quiet: true, ..global.clone() };
