@@ -67,9 +67,12 @@ use crate::cluster::view::ClusterView;
 use crate::inventory::{Inventory, NodeSpec};
 use crate::outcome::{NodeOutcome, NodeState, Progress};
 
-/// How many connections are being made at the same time. Nodes that are switched off hold one of
-/// these until their deadline, so it is large; a descriptor limit of 1024 must still hold it.
-const CONNECTING_MAX: usize = 400;
+/// How many connections are being made at the same time, as far as there are descriptors for them. A node
+/// that is switched off or frozen holds one of these until its deadline, and the time of those behind it
+/// begins only then: so it is more than most clusters have nodes.
+const CONNECTING_MAX: usize = 4_000;
+/// So many in any case; a descriptor limit of 1024 holds them.
+const CONNECTING_MIN: usize = 400;
 
 /// All nodes.
 #[derive(Debug)]
@@ -82,6 +85,8 @@ pub struct Cluster {
     next_operation: u64,
     /// Nodes whose connection is being made.
     connecting: usize,
+    /// At most so many.
+    connecting_max: usize,
     /// When each node wants to be ticked.
     timers: BTreeSet<(Duration, NodeId)>,
     following: bool,
@@ -101,6 +106,7 @@ impl Cluster {
             boards: BTreeMap::new(),
             next_operation: 0,
             connecting: 0,
+            connecting_max: CONNECTING_MIN,
             timers: BTreeSet::new(),
             following: false,
             shared: Shared::default(),
@@ -109,6 +115,11 @@ impl Cluster {
         // Without nodes there is no connection to drop.
         let _: Vec<Effect> = cluster.replace(Duration::ZERO, inventory);
         cluster
+    }
+
+    /// There is room for so many connections from now on.
+    pub fn make_room(&mut self, connections: usize) {
+        self.connecting_max = connections.clamp(CONNECTING_MIN, CONNECTING_MAX);
     }
 
     /// A node, by what the effects call it.
@@ -379,7 +390,7 @@ impl Cluster {
     fn admit(&mut self, now: Duration, effects: &mut Vec<Effect>) {
         let operations: Vec<OperationId> = self.boards.keys().copied().collect();
         for operation in operations {
-            while self.connecting < CONNECTING_MAX
+            while self.connecting < self.connecting_max
                 && let Some(id) = self.boards.get_mut(&operation).and_then(Board::next_queued)
             {
                 self.advance(now, id, Some((operation, Class::Queued)), effects);
@@ -388,7 +399,7 @@ impl Cluster {
                 self.advance(now, id, Some((operation, Class::Ready)), effects);
             }
         }
-        while self.connecting < CONNECTING_MAX
+        while self.connecting < self.connecting_max
             && let Some(id) = self.shared.lobby.pop_front()
         {
             self.advance(now, id, None, effects);

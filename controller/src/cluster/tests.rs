@@ -395,6 +395,28 @@ fn the_first_contact_takes_one_round() {
 }
 
 #[test]
+fn the_time_of_all_that_are_frozen_ends_together_if_there_is_room() {
+    let ended = |room: Option<usize>| {
+        let frozen = || Script { hangs: true, ..Script::default() };
+        let mut world = World::new(std::iter::repeat_with(frozen).take(900).collect(), false);
+        if let Some(room) = room {
+            world.cluster.make_room(room);
+        }
+        let rows = world.run(status(), 8);
+        assert!(rows.iter().all(|row| row.state != NodeState::Done), "{rows:?}");
+        world.now
+    };
+    let once = ended(Some(1_000));
+    assert!(once >= TIMEOUT && once < TIMEOUT * 3 / 2, "{once:?}");
+    assert_eq!(ended(Some(100_000)), once);
+    // Never fewer than 400: three rounds.
+    for room in [None, Some(0), Some(400)] {
+        let thrice = ended(room);
+        assert!(thrice >= TIMEOUT * 3 && thrice < TIMEOUT * 7 / 2, "{room:?}: {thrice:?}");
+    }
+}
+
+#[test]
 fn a_stock_node_starts_what_is_stopped_and_nothing_else() {
     let (row, world) = alone(Script::default(), start());
     assert_eq!((row.state, row.reason.as_str()), (NodeState::Done, ""));

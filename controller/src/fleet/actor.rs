@@ -170,7 +170,7 @@ impl Actor {
                 self.perform(effects);
             }
             Ask::Replace(inventory) => {
-                descriptors::want(inventory.nodes.len(), self.cluster.is_following());
+                self.make_room(inventory.nodes.len(), self.cluster.is_following());
                 let effects = self.cluster.replace(now, &inventory);
                 self.inventory = inventory;
                 self.perform(effects);
@@ -188,8 +188,15 @@ impl Actor {
         }
     }
 
+    /// How many nodes can be listened to.
+    fn make_room(&mut self, nodes: usize, followed: bool) -> usize {
+        let room = descriptors::want(nodes, followed);
+        self.cluster.make_room(room.connections);
+        room.ears
+    }
+
     fn follow(&mut self, pace: Pace) {
-        let ears = descriptors::want(self.inventory.nodes.len(), true);
+        let ears = self.make_room(self.inventory.nodes.len(), true);
         let seed = RandomState::new().hash_one(0_u8);
         let manner = Manner { wall: self.wall(), pace, figures: None, ears, seed };
         let effects = self.cluster.follow(self.now(), manner);
@@ -197,7 +204,7 @@ impl Actor {
     }
 
     fn begin(&mut self, operation: Operation, options: &RunOptions, teller: mpsc::UnboundedSender<Told>) {
-        descriptors::want(self.inventory.nodes.len(), self.cluster.is_following());
+        self.make_room(self.inventory.nodes.len(), self.cluster.is_following());
         let plan = self.plan(operation, options.timeout);
         let now = self.now();
         let (id, effects) = self.cluster.begin(now, plan, options.parallel, options.targets.as_deref());
