@@ -6,7 +6,9 @@
 )]
 
 use std::collections::BTreeSet;
-use std::process::Command;
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::process::{Command, Stdio};
 
 use circus_tests::daemon::workspace;
 use controller::export::exposition::Format;
@@ -20,8 +22,8 @@ fn file(name: &str) -> String {
     std::fs::read_to_string(workspace().join("examples/prometheus").join(name)).expect("the example")
 }
 
-/// The names of all metrics that a node can have.
-fn names() -> BTreeSet<String> {
+/// What is exported of a node that has everything.
+fn exported() -> String {
     let process = Process {
         pid: 1,
         wid: Some(1),
@@ -51,8 +53,13 @@ fn names() -> BTreeSet<String> {
         watchers: vec![watcher],
     };
     let reading = Reading::new(vec![node], &mut Tracker::default(), (0.0, 0.0), 1);
-    let text = exposition(&reading, &|_| true, true).print(Format::Text);
-    text.lines()
+    exposition(&reading, &|_| true, true).print(Format::Text)
+}
+
+/// The names of all metrics that a node can have.
+fn names() -> BTreeSet<String> {
+    exported()
+        .lines()
         .filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next())
         .map(str::to_owned)
         .collect()
@@ -98,16 +105,52 @@ fn the_rules_ask_for_metrics_that_there_are() {
     }
 }
 
-/// Where Prometheus is installed, it has the last word.
+/// Where Prometheus' own tool is installed, it has the last word: on what it is told through its standard
+/// input, if it is.
+fn promtool(words: &[&str], input: &str) {
+    let child = Command::new("promtool")
+        .args(words)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    let mut child = match child {
+        Ok(child) => child,
+        Err(error) => return eprintln!("promtool is not installed ({error}): not checked"),
+    };
+    // It may not want it.
+    let _unread = child.stdin.take().expect("piped").write_all(input.as_bytes());
+    let output = child.wait_with_output().expect("it ends");
+    let said =
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{words:?}: {said}");
+}
+
 #[test]
 fn prometheus_takes_the_example() {
     let example = workspace().join("examples/prometheus/prometheus.yml");
-    match Command::new("promtool").args(["check", "config"]).arg(example).output() {
-        Ok(output) => {
-            let said = String::from_utf8_lossy(&output.stdout).into_owned()
-                + &String::from_utf8_lossy(&output.stderr);
-            assert!(output.status.success(), "{said}");
-        }
-        Err(error) => eprintln!("promtool is not installed ({error}): not checked"),
+    promtool(&["check", "config", example.to_str().expect("a plain path")], "");
+}
+
+#[test]
+fn prometheus_finds_nothing_to_say_about_the_metrics() {
+    promtool(&["check", "metrics"], &exported());
+}
+
+#[test]
+fn prometheus_understands_the_queries_of_the_dashboard() {
+    let board: Value = serde_json::from_str(&file("dashboard.json")).expect("JSON");
+    let panels = board["panels"].as_array().expect("panels");
+    let targets = panels.iter().filter_map(|panel| panel["targets"].as_array()).flatten();
+    let mut rules = "groups:\n- name: dashboard\n  rules:\n".to_owned();
+    for (at, target) in targets.enumerate() {
+        // Grafana fills these in.
+        let query = target["expr"].as_str().expect("a query");
+        let query = query.replace("$__rate_interval", "5m").replace("$__range", "1h");
+        let _ = writeln!(rules, "  - record: query_{at}\n    expr: {}", Value::from(query));
     }
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("rules.yml");
+    std::fs::write(&path, rules).expect("writes");
+    promtool(&["check", "rules", path.to_str().expect("a plain path")], "");
 }
