@@ -9,8 +9,8 @@
 //!  bind:     acceptor ──spawns──► connection ──Message──► Router::recv       Router::send ──queue──► connection
 //!                                 connection ──Subscribe─► hub ◄──message── Publisher::publish
 //!                                                          hub ──queue──► connection of each subscriber
-//!  connect:  link: [resolve, connect, handshake, run] ──State, Message──► Dealer::recv, Subscriber::recv
-//!              ▲────────── jittered pause ──────────┘
+//!  connect:  link: [resolve, connect, handshake, run] ──State, Message──► Dealer::recv, Subscriber::recv, or
+//!              ▲────────── jittered pause ──────────┘                     one channel for many (Feeder)
 //! ```
 //!
 //! What happens when something is full: a peer that does not read its replies is cut; a slow
@@ -48,11 +48,14 @@ pub mod dealer;
 
 pub mod subscriber;
 
+pub mod feeder;
+
 pub mod client;
 
 pub use aside::Aside;
 pub use client::{CallError, Client};
 pub use dealer::Dealer;
+pub use feeder::{Fed, Feeder};
 pub use limits::{Limits, LinkOptions};
 pub use link::{DownReason, LinkEvent};
 pub use listen::BindError;

@@ -217,7 +217,7 @@ impl Node {
 
     fn follow_greeted(&mut self, turn: &mut Turn<'_>, answer: &Answer) {
         let daemon = match answer {
-            Answer::Ok(hello) => Daemon::from_hello(hello.clone()),
+            Answer::Ok(hello) => Daemon::from_hello(hello),
             Answer::Error { errno: UNKNOWN_COMMAND, .. } => Daemon::Stock,
             Answer::Error { reason, .. } => {
                 let reason = format!("no circusd: it answers hello by {reason}");
@@ -226,9 +226,7 @@ impl Node {
         };
         let publishes = match &daemon {
             Daemon::Stock => None,
-            Daemon::Rs { hello, .. } => {
-                Some(hello.get("pubsub_endpoint").and_then(Value::as_str).map(str::to_owned))
-            }
+            Daemon::Rs { publishes, .. } => Some(publishes.clone()),
         };
         self.knows(daemon);
         match publishes {

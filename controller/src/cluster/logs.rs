@@ -279,7 +279,7 @@ impl Logs {
 
     fn finish(&mut self, context: &Context<'_>) -> Next {
         let pubsub = match context.daemon {
-            Daemon::Rs { hello, .. } => hello.get("pubsub_endpoint").cloned(),
+            Daemon::Rs { publishes, .. } => publishes.as_deref().map(Value::from),
             Daemon::Stock => None,
         };
         self.end(pubsub)

@@ -33,22 +33,24 @@ pub enum Daemon {
     Rs {
         /// Its version.
         version: String,
-        /// Its extension commands.
-        extensions: Vec<String>,
-        /// The rest of its answer to `hello`.
-        hello: Map<String, Value>,
+        /// Its extension commands, with blanks between them: there may be ten thousand of these lists.
+        extensions: Box<str>,
+        /// Where it says that its events are published.
+        publishes: Option<Box<str>>,
     },
 }
 
 impl Daemon {
     /// From the answer to `hello`.
     #[must_use]
-    pub fn from_hello(hello: Map<String, Value>) -> Self {
-        let version = hello.get("version").and_then(Value::as_str).unwrap_or("?").to_owned();
+    pub fn from_hello(hello: &Map<String, Value>) -> Self {
+        let text = |key: &str| hello.get(key).and_then(Value::as_str);
+        let version = text("version").unwrap_or("?").to_owned();
         let listed = hello.get("extensions").and_then(Value::as_array);
-        let extensions =
+        let extensions: Vec<String> =
             listed.into_iter().flatten().filter_map(Value::as_str).map(str::to_ascii_lowercase).collect();
-        Self::Rs { version, extensions, hello }
+        let publishes = text("pubsub_endpoint").map(Box::from);
+        Self::Rs { version, extensions: extensions.join(" ").into(), publishes }
     }
 
     /// As the results print it.
@@ -65,7 +67,7 @@ impl Daemon {
     pub fn can(&self, command: &str) -> bool {
         match self {
             Self::Stock => false,
-            Self::Rs { extensions, .. } => extensions.iter().any(|e| e == command),
+            Self::Rs { extensions, .. } => extensions.split(' ').any(|known| known == command),
         }
     }
 }

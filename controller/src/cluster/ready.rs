@@ -184,7 +184,7 @@ mod tests {
 
     fn native() -> Daemon {
         let hello = json!({"version": "1", "extensions": ["hello", "ready"]});
-        Daemon::from_hello(hello.as_object().expect("an object").clone())
+        Daemon::from_hello(hello.as_object().expect("an object"))
     }
 
     fn answer(value: Value) -> Event {

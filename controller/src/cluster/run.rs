@@ -333,7 +333,7 @@ impl Node {
 
     fn greeted(&mut self, turn: &mut Turn<'_>, answer: Answer) {
         let daemon = match answer {
-            Answer::Ok(hello) => Daemon::from_hello(hello),
+            Answer::Ok(hello) => Daemon::from_hello(&hello),
             Answer::Error { errno: UNKNOWN_COMMAND, .. } => Daemon::Stock,
             Answer::Error { reason, .. } => {
                 return self.conclude(turn, Verdict::bare(NodeState::Failed, format!("hello: {reason}")));

@@ -85,7 +85,7 @@ mod tests {
     #[test]
     fn tells_watchers_and_services() {
         let hello = json!({"version": "1", "extensions": ["hello"], "services": {"db": {}}});
-        let daemon = Daemon::from_hello(hello.as_object().expect("an object").clone());
+        let daemon = Daemon::from_hello(hello.as_object().expect("an object"));
         let states = json!({"statuses": {"db": "active", "plugin:x": "active"}});
         for (daemon, services) in [(&daemon, json!({"db": {}})), (&Daemon::Stock, json!({}))] {
             let context = Context { daemon, now: Duration::ZERO };

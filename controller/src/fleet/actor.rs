@@ -17,7 +17,7 @@ use crate::cluster::plan::Plan;
 use crate::cluster::view::{ClusterView, News};
 use crate::cluster::{Cluster, Effect, Input};
 use crate::inventory::Inventory;
-use crate::link::{Ear, Heard, Link};
+use crate::link::{Ear, Heard, Link, Options};
 use crate::outcome::{Operation, Outcome, RunOptions};
 
 /// Inputs waiting to be read. When it is full the links wait, and their nodes with them.
@@ -36,6 +36,7 @@ pub(super) struct Actor {
     cluster: Cluster,
     links: HashMap<NodeId, Link>,
     ears: HashMap<NodeId, Ear>,
+    options: Options,
     generation: u64,
     heard: mpsc::Receiver<Heard>,
     teller: mpsc::Sender<Heard>,
@@ -71,6 +72,7 @@ impl Actor {
             services,
             links: HashMap::new(),
             ears: HashMap::new(),
+            options: Options::default(),
             generation: 0,
             heard,
             teller,
@@ -99,8 +101,8 @@ impl Actor {
                     None => return,
                 },
                 _ = self.heard.recv_many(&mut batch, BATCH) => {
-                    for heard in batch.drain(..) {
-                        if self.is_current(&heard) {
+                    for mut heard in batch.drain(..) {
+                        if self.is_current(&mut heard) {
                             self.step(heard.input);
                         }
                     }
@@ -246,11 +248,16 @@ impl Actor {
         self.perform(effects);
     }
 
-    /// Whether it comes from a link that is still in use.
-    fn is_current(&mut self, heard: &Heard) -> bool {
+    /// Whether it comes from a link that is still in use; which then knows what it has to.
+    fn is_current(&mut self, heard: &mut Heard) -> bool {
         match &heard.input {
             Input::Reached { node } | Input::Opened { node } | Input::Received { node, .. } => {
-                self.links.get(node).is_some_and(|link| link.generation == heard.generation)
+                let link = self.links.get_mut(node).filter(|link| link.generation == heard.generation);
+                let current = link.is_some();
+                if let (Some(link), Some(sender)) = (link, heard.sender.take()) {
+                    link.opened(sender);
+                }
+                current
             }
             Input::Lost { node, .. } => {
                 let ended = self.links.get(node).is_some_and(|link| link.generation == heard.generation);
@@ -273,7 +280,8 @@ impl Actor {
                 Effect::Open { node } => {
                     let Some(spec) = self.cluster.node(node) else { continue };
                     self.generation += 1;
-                    let link = Link::open(node, self.generation, spec.endpoint.clone(), self.teller.clone());
+                    let (endpoint, teller) = (spec.endpoint.clone(), self.teller.clone());
+                    let link = Link::open(node, self.generation, endpoint, &self.options, teller);
                     self.links.insert(node, link);
                 }
                 Effect::Send { node, payload } => {
@@ -286,7 +294,7 @@ impl Actor {
                     tokio::spawn(async move {
                         let answers = probe::all(questions).await;
                         let input = Input::Probed { node, id, answers };
-                        let _nobody_asks = teller.send(Heard { generation: 0, input }).await;
+                        let _nobody_asks = teller.send(Heard { generation: 0, input, sender: None }).await;
                     });
                 }
                 Effect::Close { node } => {
@@ -294,7 +302,7 @@ impl Actor {
                 }
                 Effect::Listen { node, endpoint } => {
                     self.generation += 1;
-                    let ear = Ear::open(node, self.generation, endpoint, self.teller.clone());
+                    let ear = Ear::open(node, self.generation, endpoint, &self.options, self.teller.clone());
                     self.ears.insert(node, ear);
                 }
                 Effect::Unlisten { node } => {

@@ -103,21 +103,21 @@ impl<T> Connection<T> {
         }
     }
 
-    /// Runs until the connection ends. `tell` turns events into what the owner receives.
+    /// Runs until the connection ends. `tell` turns events into what the owner receives. May be cancelled
+    /// in order to [`Connection::close`]. Borrows, because a future that is given a value keeps room for it
+    /// twice, and there may be ten thousand of these.
     pub(super) async fn run(
-        mut self,
+        &mut self,
         owner: &mpsc::Sender<T>,
-        mut tell: impl FnMut(Event, Charge) -> Option<T>,
+        tell: &mut impl FnMut(Event, Charge) -> Option<T>,
     ) -> End {
         let end = loop {
-            if let Err(end) = self.turn(owner, &mut tell).await {
+            if let Err(end) = self.turn(owner, tell).await {
                 break end;
             }
         };
         match end {
-            End::Shutdown => {
-                let _ = timeout(self.linger, self.flush_all()).await;
-            }
+            End::Shutdown => self.close().await,
             End::Fault(_) => {
                 self.session_output();
                 let _ = timeout(FAREWELL, self.flush_all()).await;
@@ -125,6 +125,11 @@ impl<T> Connection<T> {
             End::Closed | End::Kicked | End::Io(_) => {}
         }
         end
+    }
+
+    /// Writes what waits, if that can be done within the linger time.
+    pub(super) async fn close(&mut self) {
+        let _ = timeout(self.linger, self.flush_all()).await;
     }
 
     async fn turn(

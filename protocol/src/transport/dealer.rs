@@ -5,7 +5,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use super::limits::LinkOptions;
-use super::link::{ConnectError, Link, LinkEvent, Notice};
+use super::link::{ConnectError, Hold, Link, LinkEvent, Notice, Topics};
 use super::peer::{PeerSender, SendError};
 use crate::endpoint::Endpoint;
 use crate::zmtp::socket::SocketType;
@@ -16,6 +16,7 @@ pub struct Dealer {
     notices: mpsc::Receiver<Notice>,
     sender: Option<PeerSender>,
     accepted: watch::Receiver<bool>,
+    hold: Hold,
     task: JoinHandle<()>,
 }
 
@@ -25,9 +26,18 @@ impl Dealer {
     /// # Errors
     /// The endpoint names nothing one could connect to.
     pub fn connect(endpoint: Endpoint, options: LinkOptions) -> Result<Self, ConnectError> {
-        let (link, notices) = Link::new(endpoint, SocketType::Dealer, options, None)?;
-        let accepted = link.accepted();
-        Ok(Self { notices, sender: None, accepted, task: tokio::spawn(link.run()) })
+        let (owner, notices) = mpsc::channel(options.max_inbox.max(1));
+        let (accepts, accepted) = watch::channel(false);
+        let tell = move |notice| match notice {
+            Notice::Accepted => {
+                accepts.send_replace(true);
+                None
+            }
+            Notice::Up { .. } | Notice::Down { .. } | Notice::Message { .. } => Some(notice),
+        };
+        let (link, hold) =
+            Link::new(endpoint, SocketType::Dealer, options.into(), Topics::None, (owner, tell))?;
+        Ok(Self { notices, sender: None, accepted, hold, task: tokio::spawn(link.run()) })
     }
 
     /// Resolves when somebody has accepted a connection, whatever comes of it: who hears nothing more
@@ -44,32 +54,44 @@ impl Dealer {
 
     /// The next thing that happens. Cancelling it loses nothing.
     pub async fn recv(&mut self) -> LinkEvent {
-        match self.notices.recv().await {
-            Some(notice) => self.note(notice),
-            // The task lives as long as this; only a runtime that ends stops it.
-            None => core::future::pending().await,
+        loop {
+            match self.notices.recv().await {
+                Some(notice) => {
+                    if let Some(event) = self.note(notice) {
+                        return event;
+                    }
+                }
+                // The task lives as long as this; only a runtime that ends stops it.
+                None => core::future::pending().await,
+            }
         }
     }
 
     /// What has happened already, without waiting for more.
     pub fn try_recv(&mut self) -> Option<LinkEvent> {
-        let notice = self.notices.try_recv().ok()?;
-        Some(self.note(notice))
+        loop {
+            let notice = self.notices.try_recv().ok()?;
+            if let Some(event) = self.note(notice) {
+                return Some(event);
+            }
+        }
     }
 
-    fn note(&mut self, notice: Notice) -> LinkEvent {
+    fn note(&mut self, notice: Notice) -> Option<LinkEvent> {
         match notice {
+            // Told by `accepted`.
+            Notice::Accepted => None,
             Notice::Up { sender, peer } => {
                 self.sender = Some(sender);
-                LinkEvent::Connected { peer }
+                Some(LinkEvent::Connected { peer })
             }
             Notice::Down { reason, again_in } => {
                 self.sender = None;
-                LinkEvent::Disconnected { reason, again_in }
+                Some(LinkEvent::Disconnected { reason, again_in })
             }
             Notice::Message { frames, charge } => {
                 drop(charge);
-                LinkEvent::Message(frames)
+                Some(LinkEvent::Message(frames))
             }
         }
     }
@@ -97,8 +119,8 @@ impl Dealer {
 
     /// Waits until what is queued has left, or for the linger time.
     pub async fn close(self) {
-        let Self { notices, sender, task, .. } = self;
-        drop((notices, sender));
+        let Self { notices, sender, hold, task, .. } = self;
+        drop((notices, sender, hold));
         let _ = task.await;
     }
 }

@@ -7,6 +7,7 @@
 //!      └── pause (doubles, jittered) ─┘
 //! ```
 
+use core::convert::Infallible;
 use core::time::Duration;
 use std::collections::BTreeSet;
 use std::hash::{BuildHasher, RandomState};
@@ -16,7 +17,7 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use tokio::net::{TcpStream, UnixStream};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::connection::{Connection, End};
@@ -110,32 +111,49 @@ impl From<io::Error> for DownReason {
 
 /// What the task tells its owner.
 pub(super) enum Notice {
+    Accepted,
     Up { sender: PeerSender, peer: Origin },
     Down { reason: DownReason, again_in: Duration },
     Message { frames: Vec<Bytes>, charge: Charge },
 }
 
 /// The prefixes a subscribing link announces on every connection.
-pub(super) type Topics = watch::Receiver<Arc<BTreeSet<Bytes>>>;
-
-/// The task behind a connecting socket.
-pub(super) struct Link {
-    endpoint: Endpoint,
-    socket_type: SocketType,
-    options: LinkOptions,
-    owner: mpsc::Sender<Notice>,
-    topics: Option<Topics>,
-    budget: Arc<Budget>,
-    accepted: watch::Sender<bool>,
+pub(super) enum Topics {
+    /// Subscribes to nothing.
+    None,
+    /// Always the same one.
+    Only(&'static [u8]),
+    /// They come and go.
+    These(watch::Receiver<Arc<BTreeSet<Bytes>>>),
 }
 
-impl Link {
+/// What a link lasts for: whoever has it. When it is dropped, the link ends.
+#[derive(Debug)]
+pub(super) struct Hold {
+    _held: oneshot::Receiver<Infallible>,
+}
+
+/// The task behind a connecting socket. What it tells is made by `tell` and goes to `inbox`, which may be
+/// shared with other links.
+pub(super) struct Link<T, F> {
+    endpoint: Endpoint,
+    socket_type: SocketType,
+    options: Arc<LinkOptions>,
+    held: oneshot::Sender<Infallible>,
+    inbox: mpsc::Sender<T>,
+    tell: F,
+    topics: Topics,
+    budget: Arc<Budget>,
+}
+
+impl<T: Send, F: FnMut(Notice) -> Option<T> + Send> Link<T, F> {
     pub(super) fn new(
         endpoint: Endpoint,
         socket_type: SocketType,
-        options: LinkOptions,
-        topics: Option<Topics>,
-    ) -> Result<(Self, mpsc::Receiver<Notice>), ConnectError> {
+        options: Arc<LinkOptions>,
+        topics: Topics,
+        (inbox, tell): (mpsc::Sender<T>, F),
+    ) -> Result<(Self, Hold), ConnectError> {
         let reason = match &endpoint {
             Endpoint::Udp(_) => Some("a ZeroMQ socket needs tcp:// or ipc://"),
             Endpoint::Tcp(_) | Endpoint::Ipc(_) if endpoint.is_wildcard() => {
@@ -146,21 +164,20 @@ impl Link {
         if let Some(reason) = reason {
             return Err(ConnectError { endpoint, reason });
         }
-        let (owner, notices) = mpsc::channel(options.max_inbox.max(1));
         let budget = Budget::new(options.max_inbox_bytes, FREE_BYTES);
-        let accepted = watch::Sender::new(false);
-        Ok((Self { endpoint, socket_type, options, owner, topics, budget, accepted }, notices))
+        let (held, hold) = oneshot::channel();
+        let link = Self { endpoint, socket_type, options, held, inbox, tell, topics, budget };
+        Ok((link, Hold { _held: hold }))
     }
 
-    /// Becomes true when somebody accepts a connection, whatever comes of it.
-    pub(super) fn accepted(&self) -> watch::Receiver<bool> {
-        self.accepted.subscribe()
+    /// Runs until nobody holds it any more.
+    #[expect(clippy::manual_async_fn, reason = "an async fn keeps room for `self` twice")]
+    pub(super) fn run(mut self) -> impl Future<Output = ()> + Send {
+        async move { self.drive().await }
     }
 
-    /// Runs until the owner is gone.
-    pub(super) async fn run(self) {
+    async fn drive(&mut self) {
         let mut backoff = Backoff::new(self.options.first_pause, self.options.longest_pause);
-        let owner = self.owner.clone();
         loop {
             let begun = Instant::now();
             let Some((reason, was_up)) = self.attempt().await else { return };
@@ -168,22 +185,32 @@ impl Link {
                 backoff.reset();
             }
             let again_in = backoff.next(RandomState::new().hash_one(0u8));
-            if owner.send(Notice::Down { reason, again_in }).await.is_err() {
+            if !self.told(Notice::Down { reason, again_in }).await {
                 return;
             }
             tokio::select! {
-                () = owner.closed() => return,
+                () = self.held.closed() => return,
                 () = sleep(again_in) => {}
             }
         }
     }
 
-    /// One connection from beginning to end; `None` when the owner is gone.
-    async fn attempt(&self) -> Option<(DownReason, bool)> {
+    /// Tells; false when nobody wants to know any more.
+    async fn told(&mut self, notice: Notice) -> bool {
+        let Some(told) = (self.tell)(notice) else { return true };
+        tokio::select! {
+            biased;
+            sent = self.inbox.send(told) => sent.is_ok(),
+            () = self.held.closed() => false,
+        }
+    }
+
+    /// One connection from beginning to end; `None` when nobody holds it any more.
+    async fn attempt(&mut self) -> Option<(DownReason, bool)> {
         let limit = self.options.connect_time;
         let connected = tokio::select! {
             biased;
-            () = self.owner.closed() => return None,
+            () = self.held.closed() => return None,
             connected = timeout(limit, connect(&self.endpoint)) => connected,
         };
         let (stream, peer) = match connected {
@@ -191,52 +218,70 @@ impl Link {
             Ok(Err(reason)) => return Some((reason, false)),
             Err(_) => return Some((DownReason::Timeout { limit }, false)),
         };
-        self.accepted.send_replace(true);
-        let id = PeerId::next();
+        if !self.told(Notice::Accepted).await {
+            return None;
+        }
         let (sender, queue, shared) =
-            PeerSender::new(id, self.options.max_queue, self.options.max_queue_bytes);
+            PeerSender::new(PeerId::next(), self.options.max_queue, self.options.max_queue_bytes);
         let session = Session::new(Config {
             socket_type: self.socket_type,
             identity: self.options.identity.clone(),
             limits: self.options.wire,
         });
         let opened = shared.clone();
-        let connection = Connection::new(stream, session, queue, shared, &self.budget, self.options.linger);
-        let running = connection.run(&self.owner, |event, charge| match event {
-            Event::Open(_) => Some(Notice::Up { sender: sender.clone(), peer }),
-            Event::Message(frames) => Some(Notice::Message { frames, charge }),
+        let Self { options, held, inbox, tell, topics, budget, .. } = self;
+        let mut connection = Connection::new(stream, session, queue, shared, budget, options.linger);
+        let mut tell = |event, charge| match event {
+            Event::Open(_) => tell(Notice::Up { sender: sender.clone(), peer }),
+            Event::Message(frames) => tell(Notice::Message { frames, charge }),
             Event::Subscribe(_) | Event::Cancel(_) => None,
-        });
+        };
         let end = tokio::select! {
-            end = running => end,
-            () = announce(&sender, self.topics.clone()) => return None,
-        };
-        let was_up = opened.open.load(Ordering::Relaxed);
-        let reason = match end {
-            End::Shutdown => return None,
-            End::Closed | End::Kicked if was_up => DownReason::Closed,
-            End::Closed | End::Kicked => DownReason::ClosedEarly,
-            End::Fault(fault) => DownReason::Protocol(fault),
-            End::Io(error) if !was_up && error.kind() == io::ErrorKind::ConnectionReset => {
-                DownReason::ClosedEarly
+            biased;
+            () = held.closed() => {
+                connection.close().await;
+                return None;
             }
-            End::Io(error) if error.kind() == io::ErrorKind::ConnectionReset => DownReason::Closed,
-            End::Io(error) => DownReason::from(error),
+            end = connection.run(inbox, &mut tell) => end,
+            () = announce(&sender, topics) => return None,
         };
-        Some((reason, was_up))
+        Some((reason_of(end, opened.open.load(Ordering::Relaxed))?, opened.open.load(Ordering::Relaxed)))
     }
 }
 
+/// Why a connection ended that `was_up`; `None` when nobody wants to know any more.
+fn reason_of(end: End, was_up: bool) -> Option<DownReason> {
+    Some(match end {
+        End::Shutdown => return None,
+        End::Closed | End::Kicked if was_up => DownReason::Closed,
+        End::Closed | End::Kicked => DownReason::ClosedEarly,
+        End::Fault(fault) => DownReason::Protocol(fault),
+        End::Io(error) if !was_up && error.kind() == io::ErrorKind::ConnectionReset => {
+            DownReason::ClosedEarly
+        }
+        End::Io(error) if error.kind() == io::ErrorKind::ConnectionReset => DownReason::Closed,
+        End::Io(error) => DownReason::from(error),
+    })
+}
+
 /// Keeps the peer's idea of our subscriptions up to date as long as the connection lives.
-async fn announce(sender: &PeerSender, topics: Option<Topics>) {
-    let Some(mut topics) = topics else { return core::future::pending().await };
+async fn announce(sender: &PeerSender, topics: &Topics) {
+    let mut topics = match topics {
+        Topics::None => return core::future::pending().await,
+        Topics::Only(prefix) => {
+            let outgoing = Outgoing::Subscription { wanted: true, prefix: Arc::from(*prefix) };
+            let _gone = sender.push(outgoing).await;
+            return core::future::pending().await;
+        }
+        Topics::These(topics) => topics.clone(),
+    };
     let mut told: Arc<BTreeSet<Bytes>> = Arc::default();
     loop {
         let wanted = topics.borrow_and_update().clone();
         let more = wanted.difference(&told).map(|prefix| (true, prefix));
         let less = told.difference(&wanted).map(|prefix| (false, prefix));
         for (wanted, prefix) in more.chain(less) {
-            let outgoing = Outgoing::Subscription { wanted, prefix: prefix.clone() };
+            let outgoing = Outgoing::Subscription { wanted, prefix: Arc::from(&prefix[..]) };
             if sender.push(outgoing).await.is_err() {
                 return core::future::pending().await;
             }
@@ -311,5 +356,19 @@ mod tests {
         assert!(backoff.next(999) > Duration::from_millis(990));
         backoff.reset();
         assert!(backoff.next(500) == Duration::from_millis(75));
+    }
+
+    #[test]
+    fn a_link_is_small_for_there_may_be_ten_thousand() {
+        let (inbox, _notices) = mpsc::channel::<Notice>(1);
+        let endpoint = Endpoint::Tcp(HostPort { host: Host::Name("x".to_owned()), port: 1 });
+        let options = Arc::new(LinkOptions::default());
+        let told = (inbox, Some::<Notice> as fn(Notice) -> Option<Notice>);
+        let (link, _hold) =
+            Link::new(endpoint, SocketType::Dealer, options, Topics::None, told).expect("an address");
+        let (rest, whole) = (size_of_val(&link), size_of_val(&link.run()));
+        assert!(whole < 2_800, "{whole} bytes, {rest} of them before it runs");
+        // Queues are made in blocks of 32 places.
+        assert!(size_of::<Outgoing>() <= 24, "{}", size_of::<Outgoing>());
     }
 }

@@ -92,7 +92,11 @@ pub enum SendError {
 #[derive(Debug, Clone)]
 pub(super) enum Outgoing {
     Message(Arc<[Bytes]>),
-    Subscription { wanted: bool, prefix: Bytes },
+    /// Its prefix is no `Bytes`, which would make every place in every queue larger.
+    Subscription {
+        wanted: bool,
+        prefix: Arc<[u8]>,
+    },
 }
 
 impl Outgoing {

@@ -277,16 +277,15 @@ fn serve(
     let (sender, queue, shared) = PeerSender::new(id, limits.max_queue, limits.max_queue_bytes);
     let session =
         Session::new(Config { socket_type: SocketType::Pub, identity: Bytes::new(), limits: limits.wire });
-    let connection = Connection::new(stream, session, queue, shared.clone(), budget, limits.linger);
+    let mut connection = Connection::new(stream, session, queue, shared.clone(), budget, limits.linger);
     let opened = shared.clone();
     let serving = async move {
-        let _ = connection
-            .run(&owner, |event, _charge| match event {
-                Event::Subscribe(prefix) => Some(Change::Subscribe(sender.clone(), prefix)),
-                Event::Cancel(prefix) => Some(Change::Cancel(id, prefix)),
-                Event::Open(_) | Event::Message(_) => None,
-            })
-            .await;
+        let mut tell = |event, _charge| match event {
+            Event::Subscribe(prefix) => Some(Change::Subscribe(sender.clone(), prefix)),
+            Event::Cancel(prefix) => Some(Change::Cancel(id, prefix)),
+            Event::Open(_) | Event::Message(_) => None,
+        };
+        let _ = connection.run(&owner, &mut tell).await;
         if opened.open.load(Ordering::Relaxed) {
             let _ = owner.send(Change::Left(id)).await;
         }

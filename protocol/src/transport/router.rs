@@ -150,21 +150,20 @@ fn serve(
     let (sender, queue, shared) = PeerSender::new(id, limits.max_queue, limits.max_queue_bytes);
     let session =
         Session::new(Config { socket_type: SocketType::Router, identity: Bytes::new(), limits: limits.wire });
-    let connection = Connection::new(stream, session, queue, shared.clone(), budget, limits.linger);
+    let mut connection = Connection::new(stream, session, queue, shared.clone(), budget, limits.linger);
     let opened = shared.clone();
     let serving = async move {
         let mut known = None;
-        let _ = connection
-            .run(&owner, |event, charge| match event {
-                Event::Open(peer) => {
-                    let info = Arc::new(PeerInfo { origin, socket_type: peer.socket_type });
-                    known = Some(Arc::new(Known { sender: sender.clone(), identity: peer.identity, info }));
-                    None
-                }
-                Event::Message(frames) => known.clone().map(|from| Notice::Message { from, frames, charge }),
-                Event::Subscribe(_) | Event::Cancel(_) => None,
-            })
-            .await;
+        let mut tell = |event, charge| match event {
+            Event::Open(peer) => {
+                let info = Arc::new(PeerInfo { origin, socket_type: peer.socket_type });
+                known = Some(Arc::new(Known { sender: sender.clone(), identity: peer.identity, info }));
+                None
+            }
+            Event::Message(frames) => known.clone().map(|from| Notice::Message { from, frames, charge }),
+            Event::Subscribe(_) | Event::Cancel(_) => None,
+        };
+        let _ = connection.run(&owner, &mut tell).await;
         if opened.open.load(Ordering::Relaxed) {
             let _ = owner.send(Notice::Left(id)).await;
         }

@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use super::limits::LinkOptions;
-use super::link::{ConnectError, Link, LinkEvent, Notice};
+use super::link::{ConnectError, Hold, Link, LinkEvent, Notice, Topics};
 use crate::endpoint::Endpoint;
 use crate::zmtp::fault::Fault;
 use crate::zmtp::socket::SocketType;
@@ -21,6 +21,7 @@ pub struct Subscriber {
     notices: mpsc::Receiver<Notice>,
     subscriptions: Subscriptions,
     topics: watch::Sender<Arc<BTreeSet<Bytes>>>,
+    hold: Hold,
     task: JoinHandle<()>,
 }
 
@@ -31,9 +32,11 @@ impl Subscriber {
     /// The endpoint names nothing one could connect to.
     pub fn connect(endpoint: Endpoint, options: LinkOptions) -> Result<Self, ConnectError> {
         let (topics, announced) = watch::channel(Arc::default());
-        let (link, notices) = Link::new(endpoint, SocketType::Sub, options, Some(announced))?;
+        let (owner, notices) = mpsc::channel(options.max_inbox.max(1));
+        let topic = Topics::These(announced);
+        let (link, hold) = Link::new(endpoint, SocketType::Sub, options.into(), topic, (owner, Some))?;
         let subscriptions = Subscriptions::default();
-        Ok(Self { notices, subscriptions, topics, task: tokio::spawn(link.run()) })
+        Ok(Self { notices, subscriptions, topics, hold, task: tokio::spawn(link.run()) })
     }
 
     /// Wants messages whose first frame begins so, now and after every reconnection. Counted: what
@@ -64,6 +67,7 @@ impl Subscriber {
     pub async fn recv(&mut self) -> LinkEvent {
         loop {
             match self.notices.recv().await {
+                Some(Notice::Accepted) => {}
                 Some(Notice::Up { sender: _, peer }) => return LinkEvent::Connected { peer },
                 Some(Notice::Down { reason, again_in }) => {
                     return LinkEvent::Disconnected { reason, again_in };
@@ -82,8 +86,8 @@ impl Subscriber {
 
     /// Closes the connection and waits until it is closed.
     pub async fn close(self) {
-        let Self { notices, task, .. } = self;
-        drop(notices);
+        let Self { notices, hold, task, .. } = self;
+        drop((notices, hold));
         let _ = task.await;
     }
 }

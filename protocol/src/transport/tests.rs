@@ -230,3 +230,109 @@ fn everything_is_closed_when_a_runtime_with_several_threads_ends() {
     drop(runtime);
     std::net::TcpListener::bind(endpoint.trim_start_matches("tcp://")).expect("the port is free again");
 }
+
+/// What two links told of themselves, in words.
+type Told = (usize, String);
+
+fn feeder(
+    at: usize,
+    endpoint: &Endpoint,
+    inbox: &tokio::sync::mpsc::Sender<(Told, Option<PeerSender>)>,
+) -> Feeder {
+    let tell = move |fed| {
+        let (word, sender) = match fed {
+            Fed::Accepted => ("accepted".to_owned(), None),
+            Fed::Connected(sender) => ("connected".to_owned(), Some(sender)),
+            Fed::Disconnected(reason) => (reason.to_string(), None),
+            Fed::Message(frames) => (String::from_utf8_lossy(&frames[0]).into_owned(), None),
+        };
+        Some(((at, word), sender))
+    };
+    Feeder::dealer(endpoint.clone(), quick().into(), inbox.clone(), tell).expect("connect")
+}
+
+#[tokio::test]
+async fn many_links_share_one_channel_and_lose_nothing_when_it_is_full() {
+    const EACH: usize = 50;
+    let mut router = router(&any_port()).await;
+    let endpoint = router.endpoints()[0].clone();
+    // So small that the links wait for us most of the time.
+    let (inbox, mut heard) = tokio::sync::mpsc::channel(1);
+    let mut feeders: Vec<_> = (0..2).map(|at| feeder(at, &endpoint, &inbox)).collect();
+    let mut senders = [None, None];
+    let mut words = vec![Vec::new(), Vec::new()];
+    while senders.iter().any(Option::is_none) {
+        let ((at, word), sender) = soon(heard.recv()).await.expect("open");
+        words[at].push(word);
+        senders[at] = sender.or(senders[at].take());
+    }
+    for sender in senders.iter().flatten() {
+        sender.send(frames(&["hello"])).expect("send");
+        let incoming = soon(router.recv()).await;
+        for number in 0..EACH {
+            router.send(incoming.peer, frames(&[&number.to_string()])).expect("send");
+        }
+    }
+    while words.iter().any(|words| words.len() < EACH + 2) {
+        let ((at, word), _) = soon(heard.recv()).await.expect("open");
+        words[at].push(word);
+    }
+    let expected: Vec<String> = ["accepted", "connected"]
+        .map(str::to_owned)
+        .into_iter()
+        .chain((0..EACH).map(|n| n.to_string()))
+        .collect();
+    assert_eq!(words, [expected.clone(), expected]);
+    // What was sent before the end leaves, and then the other side sees the end.
+    let last = feeders.pop().expect("two");
+    senders[1].as_ref().expect("connected").send(frames(&["last words"])).expect("send");
+    soon(last.close()).await;
+    assert_eq!(soon(router.recv()).await.frames, frames(&["last words"]));
+    assert_eq!(senders[1].as_ref().expect("connected").send(frames(&["late"])), Err(SendError::Gone));
+    // The other one goes on, and is told to end by dropping it.
+    let sender = senders[0].as_ref().expect("connected");
+    sender.send(frames(&["still there"])).expect("send");
+    assert_eq!(soon(router.recv()).await.frames, frames(&["still there"]));
+    drop(feeders);
+    soon(async {
+        while sender.send(frames(&["late"])) != Err(SendError::Gone) {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_feeding_subscriber_hears_its_prefix_and_subscribes_again() {
+    let endpoint = any_port();
+    let publisher = Publisher::bind(std::slice::from_ref(&endpoint), Limits::default()).await.expect("bind");
+    let bound = publisher.endpoints()[0].clone();
+    let (inbox, mut heard) = tokio::sync::mpsc::channel(8);
+    let tell = |fed| match fed {
+        Fed::Accepted => None,
+        Fed::Connected(_) => Some("connected".to_owned()),
+        Fed::Disconnected(_) => Some("gone".to_owned()),
+        Fed::Message(frames) => Some(String::from_utf8_lossy(&frames[0]).into_owned()),
+    };
+    let feeder = Feeder::subscriber(bound.clone(), quick().into(), b"a.", inbox, tell).expect("connect");
+    for mut publisher in [Some(publisher), None] {
+        let publisher = match publisher.take() {
+            Some(publisher) => publisher,
+            None => Publisher::bind(std::slice::from_ref(&bound), Limits::default()).await.expect("bind"),
+        };
+        while soon(heard.recv()).await.expect("open") != "connected" {}
+        soon(async {
+            while !publisher.has_subscriber(b"a.x") {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        })
+        .await;
+        publisher.publish(frames(&["b.x", "1"]));
+        publisher.publish(frames(&["a.x", "2"]));
+        assert_eq!(soon(heard.recv()).await.as_deref(), Some("a.x"));
+        soon(publisher.close()).await;
+        assert_eq!(soon(heard.recv()).await.as_deref(), Some("gone"));
+    }
+    soon(feeder.close()).await;
+    assert_eq!(heard.recv().await, None);
+}

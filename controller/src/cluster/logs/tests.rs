@@ -22,7 +22,7 @@ fn setting() -> Setting {
 
 fn native() -> Daemon {
     let hello = json!({"version": "1", "extensions": ["logs"], "pubsub_endpoint": "tcp://0.0.0.0:5556"});
-    Daemon::from_hello(hello.as_object().expect("an object").clone())
+    Daemon::from_hello(hello.as_object().expect("an object"))
 }
 
 /// Plays until the end: what was asked, and the verdict.
