@@ -74,12 +74,13 @@ pub struct Link {
 
 impl Link {
     /// Begins to connect. What happens goes to `news`; when that is full the link waits, and with it
-    /// the node.
+    /// the node. The frames `first` leave with the handshake.
     #[must_use]
     pub fn open(
         node: NodeId,
         generation: u64,
         endpoint: Endpoint,
+        first: Vec<Vec<u8>>,
         options: &Options,
         news: mpsc::Sender<Heard>,
     ) -> Self {
@@ -96,7 +97,8 @@ impl Link {
             };
             Some(Heard { generation, input, sender })
         };
-        let feeder = match Feeder::dealer(endpoint, options.link.clone(), news.clone(), tell) {
+        let first = first.into_iter().map(|payload| vec![Bytes::from(payload)]).collect();
+        let feeder = match Feeder::dealer(endpoint, options.link.clone(), first, (news.clone(), tell)) {
             Ok(feeder) => Some(feeder),
             Err(error) => {
                 say(generation, Input::Lost { node, reason: error.to_string() }, news);

@@ -95,6 +95,8 @@ pub enum Effect {
     Open {
         /// To which node.
         node: NodeId,
+        /// Frames that leave with our side of the handshake.
+        first: Vec<Vec<u8>>,
     },
     /// Send one frame.
     Send {

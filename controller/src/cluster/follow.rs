@@ -147,7 +147,7 @@ impl Node {
         match self.connection {
             Connection::Closed => {
                 self.connection = Connection::Opening { reached: false };
-                turn.out.push(Effect::Open { node: self.id });
+                turn.out.push(Effect::Open { node: self.id, first: Vec::new() });
             }
             Connection::Opening { .. } => {}
             Connection::Open { .. } => self.follow_opened(turn),

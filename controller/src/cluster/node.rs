@@ -179,9 +179,10 @@ impl Node {
                 );
                 (NodeState::TimedOut, why)
             }
-            Connection::Closed | Connection::Opening { reached: false } | Connection::Open { .. } => {
+            Connection::Closed | Connection::Opening { reached: false } => {
                 (self.missing(), format!("no connection within {limit}"))
             }
+            Connection::Open { .. } => (NodeState::TimedOut, format!("its turn did not come within {limit}")),
         }
     }
 

@@ -19,8 +19,6 @@ mod interrupt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::json;
-
 use crate::cluster::answer::{Answer, Request, UNKNOWN_COMMAND};
 use crate::cluster::node::{Connection, Daemon, Node};
 use crate::cluster::oneshot::{Removal, Sweep};
@@ -61,6 +59,8 @@ pub struct Run {
     phase: Phase,
     wish: Wish,
     ahead: Option<Ahead>,
+    /// The greeting, while it is not yet its time.
+    hello: Option<Ahead>,
     /// Something that changes the node was sent.
     mutated: bool,
     restarts: u32,
@@ -127,6 +127,7 @@ impl Run {
             phase: Phase::Queued,
             wish: Wish::Nothing,
             ahead: None,
+            hello: None,
             mutated: false,
             restarts: 0,
             backoff: BUSY_FIRST,
@@ -150,13 +151,13 @@ impl Run {
     #[must_use]
     pub fn asked(&self, question: &str) -> bool {
         matches!(&self.wish, Wish::Answer { id, .. } | Wish::Probe { id } if id == question)
-            || self.ahead.as_ref().is_some_and(|ahead| ahead.waits_for(question))
+            || [&self.hello, &self.ahead].into_iter().flatten().any(|ahead| ahead.waits_for(question))
     }
 
     /// It waits for some answer.
     #[must_use]
     pub fn is_waiting(&self) -> bool {
-        matches!(self.wish, Wish::Answer { .. })
+        matches!(self.wish, Wish::Answer { .. }) || self.hello.as_ref().is_some_and(Ahead::is_waiting)
     }
 
     /// The next moment at which something happens by itself.
@@ -198,7 +199,8 @@ impl Node {
         // It may be in the making for somebody else.
         if self.connection == Connection::Closed {
             self.connection = Connection::Opening { reached: false };
-            turn.out.push(Effect::Open { node: self.id });
+            let first = run.greet_early(turn);
+            turn.out.push(Effect::Open { node: self.id, first });
         }
     }
 
@@ -213,9 +215,7 @@ impl Node {
         if self.daemon().is_some() {
             self.sweep(turn);
         } else {
-            let next = self.run.as_ref().and_then(|run| run.plan.first_question());
-            self.send(turn, Request::new("hello", json!({})));
-            self.ask_ahead(turn, next);
+            self.greet(turn);
         }
     }
 
@@ -223,7 +223,13 @@ impl Node {
     pub(super) fn run_opened(&mut self, turn: &mut Turn<'_>) {
         let Some(run) = &mut self.run else { return };
         match &run.phase {
-            Phase::Connecting => run.phase = Phase::Ready,
+            Phase::Connecting => {
+                run.phase = Phase::Ready;
+                if run.restarts == 0 {
+                    // Its turn comes, because the time of those before it is limited.
+                    run.deadline = None;
+                }
+            }
             Phase::Cleaning { .. } => self.clean(turn, Event::Begin),
             Phase::Queued | Phase::Ready | Phase::Greeting | Phase::Sweeping(_) | Phase::Operating(_) => {}
         }
@@ -235,6 +241,7 @@ impl Node {
         let what = run.under_way();
         run.wish = Wish::Nothing;
         run.ahead = None;
+        run.hello = None;
         match &run.phase {
             Phase::Queued => {}
             Phase::Connecting => self.unreachable(turn, reason),
@@ -267,13 +274,7 @@ impl Node {
     /// An answer came.
     pub(super) fn run_received(&mut self, turn: &mut Turn<'_>, id: &str, answer: Answer) {
         let Some(run) = &mut self.run else { return };
-        if run.ahead.as_ref().is_some_and(|ahead| ahead.waits_for(id)) {
-            // What a busy node refused is asked when its time comes.
-            match &mut run.ahead {
-                Some(ahead) if !answer.is_busy() => ahead.keep(answer.clone()),
-                Some(_) | None => run.ahead = None,
-            }
-        }
+        run.keep_early(id, &answer);
         let request = match std::mem::replace(&mut run.wish, Wish::Nothing) {
             Wish::Answer { id: wanted, request } if wanted == id => request,
             // Late, ahead, or a quirk of the daemon: what we wait for is still to come.
@@ -308,7 +309,7 @@ impl Node {
             Wish::Pause { until } if until <= turn.now => match (&run.phase, &self.connection) {
                 (Phase::Cleaning { .. }, Connection::Closed) => {
                     self.connection = Connection::Opening { reached: false };
-                    turn.out.push(Effect::Open { node: self.id });
+                    turn.out.push(Effect::Open { node: self.id, first: Vec::new() });
                 }
                 _ => self.happen(turn, Event::Woken),
             },

@@ -237,7 +237,7 @@ impl World {
     fn perform(&mut self, effects: Vec<Effect>) {
         for effect in effects {
             match effect {
-                Effect::Open { node } => self.open(node),
+                Effect::Open { node, first } => self.open(node, &first),
                 Effect::Send { node, payload } => self.deliver(node, &payload),
                 // What is asked from here is always well in this world.
                 Effect::Probe { node, id, questions } => {
@@ -265,7 +265,7 @@ impl World {
         self.most_active = self.most_active.max(active);
     }
 
-    fn open(&mut self, node: NodeId) {
+    fn open(&mut self, node: NodeId, first: &[Vec<u8>]) {
         let at = self.at(node);
         let script = &self.scripts[at];
         if script.dark {
@@ -280,6 +280,7 @@ impl World {
             None => {
                 self.open[at] = true;
                 self.later(latency, Input::Opened { node });
+                first.iter().for_each(|payload| self.deliver(node, payload));
             }
         }
     }
@@ -390,7 +391,7 @@ fn the_first_contact_takes_one_round() {
         assert_eq!(rows[0].state, NodeState::Done, "{rows:?}");
         let asked: Vec<&str> = world.scripts[0].received.iter().map(|r| r.command.as_str()).collect();
         assert_eq!(asked, ["hello", "status"]);
-        assert_eq!(world.now, ms(20), "connecting, and one answer");
+        assert_eq!(world.now, ms(10), "connecting, with which the answers come");
     }
 }
 
@@ -414,6 +415,15 @@ fn the_time_of_all_that_are_frozen_ends_together_if_there_is_room() {
         let thrice = ended(room);
         assert!(thrice >= TIMEOUT * 3 && thrice < TIMEOUT * 7 / 2, "{room:?}: {thrice:?}");
     }
+}
+
+#[test]
+fn whoever_waits_for_a_slot_has_all_its_time_afterwards() {
+    let slow = || Script { latency: TIMEOUT / 4, ..Script::default() };
+    let mut world = World::new(std::iter::repeat_with(slow).take(12).collect(), false);
+    let rows = world.run(start(), 1);
+    assert!(rows.iter().all(|row| row.state == NodeState::Done), "{rows:?}");
+    assert!(world.now > TIMEOUT * 6, "{:?}", world.now);
 }
 
 #[test]

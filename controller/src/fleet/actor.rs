@@ -277,11 +277,11 @@ impl Actor {
     fn perform(&mut self, effects: Vec<Effect>) {
         for effect in effects {
             match effect {
-                Effect::Open { node } => {
+                Effect::Open { node, first } => {
                     let Some(spec) = self.cluster.node(node) else { continue };
                     self.generation += 1;
                     let (endpoint, teller) = (spec.endpoint.clone(), self.teller.clone());
-                    let link = Link::open(node, self.generation, endpoint, &self.options, teller);
+                    let link = Link::open(node, self.generation, endpoint, first, &self.options, teller);
                     self.links.insert(node, link);
                 }
                 Effect::Send { node, payload } => {

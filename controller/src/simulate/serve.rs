@@ -223,11 +223,7 @@ impl Peer {
         }
         let started = Instant::now();
         loop {
-            let mut out = BytesMut::new();
-            session.take_output(&mut out);
-            if !out.is_empty() {
-                stream.write_all(&out).await.ok()?;
-            }
+            flush(&mut session, &mut stream).await?;
             tokio::select! {
                 ready = stream.readable() => {
                     ready.ok()?;
@@ -257,7 +253,8 @@ impl Peer {
         let mut input = buffer.get(..count)?;
         while let Some(event) = session.advance(started.elapsed(), &mut input).ok()? {
             match event {
-                Wire::Open(_) => {}
+                // Before the answer to a message that came with the peer's READY.
+                Wire::Open(_) => flush(session, stream).await?,
                 Wire::Subscribe(prefix) => {
                     subscriptions.subscribe(&prefix).ok()?;
                 }
@@ -288,6 +285,13 @@ impl Peer {
         }
         Some(())
     }
+}
+
+/// Writes what the protocol itself has to say.
+async fn flush(session: &mut Session, stream: &mut TcpStream) -> Option<()> {
+    let mut out = BytesMut::new();
+    session.take_output(&mut out);
+    stream.write_all(&out).await.ok()
 }
 
 fn encoded(frames: &[Bytes]) -> BytesMut {

@@ -36,17 +36,19 @@ pub struct Feeder {
 
 impl Feeder {
     /// Begins to connect a DEALER. What `tell` makes of what happens goes to `inbox`; while that is
-    /// full, nothing more is read from the peer. Needs a tokio runtime.
+    /// full, nothing more is read from the peer. The messages `first` leave with the handshake of the first
+    /// connection, a round trip before [`Fed::Connected`]; who turns out to be no fitting peer may have
+    /// seen them. Needs a tokio runtime.
     ///
     /// # Errors
     /// The endpoint names nothing one could connect to.
     pub fn dealer<T: Send + 'static>(
         endpoint: Endpoint,
         options: Arc<LinkOptions>,
-        inbox: mpsc::Sender<T>,
-        tell: impl FnMut(Fed) -> Option<T> + Send + 'static,
+        first: Vec<Vec<Bytes>>,
+        (inbox, tell): (mpsc::Sender<T>, impl FnMut(Fed) -> Option<T> + Send + 'static),
     ) -> Result<Self, ConnectError> {
-        Self::begin(endpoint, SocketType::Dealer, options, Topics::None, inbox, tell)
+        Self::begin(endpoint, SocketType::Dealer, options, (Topics::None, first), inbox, tell)
     }
 
     /// The same with a SUB that wants all messages whose first frame begins with `prefix`.
@@ -60,14 +62,14 @@ impl Feeder {
         inbox: mpsc::Sender<T>,
         tell: impl FnMut(Fed) -> Option<T> + Send + 'static,
     ) -> Result<Self, ConnectError> {
-        Self::begin(endpoint, SocketType::Sub, options, Topics::Only(prefix), inbox, tell)
+        Self::begin(endpoint, SocketType::Sub, options, (Topics::Only(prefix), Vec::new()), inbox, tell)
     }
 
     fn begin<T: Send + 'static>(
         endpoint: Endpoint,
         socket_type: SocketType,
         options: Arc<LinkOptions>,
-        topics: Topics,
+        (topics, first): (Topics, Vec<Vec<Bytes>>),
         inbox: mpsc::Sender<T>,
         mut tell: impl FnMut(Fed) -> Option<T> + Send + 'static,
     ) -> Result<Self, ConnectError> {
@@ -93,7 +95,7 @@ impl Feeder {
             })
         };
         let (link, hold) = Link::new(endpoint, socket_type, options, topics, (inbox, tell))?;
-        Ok(Self { hold, task: tokio::spawn(link.run()) })
+        Ok(Self { hold, task: tokio::spawn(link.saying(first).run()) })
     }
 
     /// Waits until what was sent has left, or for the linger time.

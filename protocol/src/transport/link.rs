@@ -143,6 +143,8 @@ pub(super) struct Link<T, F> {
     inbox: mpsc::Sender<T>,
     tell: F,
     topics: Topics,
+    /// Leaves with the first handshake, see [`Session::hurry`].
+    first: Vec<Vec<Bytes>>,
     budget: Arc<Budget>,
 }
 
@@ -166,8 +168,14 @@ impl<T: Send, F: FnMut(Notice) -> Option<T> + Send> Link<T, F> {
         }
         let budget = Budget::new(options.max_inbox_bytes, FREE_BYTES);
         let (held, hold) = oneshot::channel();
-        let link = Self { endpoint, socket_type, options, held, inbox, tell, topics, budget };
+        let link =
+            Self { endpoint, socket_type, options, held, inbox, tell, topics, first: Vec::new(), budget };
         Ok((link, Hold { _held: hold }))
+    }
+
+    /// Says this first, without waiting for the peer's READY; on later connections not again.
+    pub(super) fn saying(self, first: Vec<Vec<Bytes>>) -> Self {
+        Self { first, ..self }
     }
 
     /// Runs until nobody holds it any more.
@@ -205,6 +213,17 @@ impl<T: Send, F: FnMut(Notice) -> Option<T> + Send> Link<T, F> {
         }
     }
 
+    /// A function of its own, because a future keeps room for whatever it makes on the way.
+    fn session(&mut self) -> Session {
+        let mut session = Session::new(Config {
+            socket_type: self.socket_type,
+            identity: self.options.identity.clone(),
+            limits: self.options.wire,
+        });
+        session.hurry(&std::mem::take(&mut self.first));
+        session
+    }
+
     /// One connection from beginning to end; `None` when nobody holds it any more.
     async fn attempt(&mut self) -> Option<(DownReason, bool)> {
         let limit = self.options.connect_time;
@@ -223,11 +242,7 @@ impl<T: Send, F: FnMut(Notice) -> Option<T> + Send> Link<T, F> {
         }
         let (sender, queue, shared) =
             PeerSender::new(PeerId::next(), self.options.max_queue, self.options.max_queue_bytes);
-        let session = Session::new(Config {
-            socket_type: self.socket_type,
-            identity: self.options.identity.clone(),
-            limits: self.options.wire,
-        });
+        let session = self.session();
         let opened = shared.clone();
         let Self { options, held, inbox, tell, topics, budget, .. } = self;
         let mut connection = Connection::new(stream, session, queue, shared, budget, options.linger);

@@ -248,7 +248,8 @@ fn feeder(
         };
         Some(((at, word), sender))
     };
-    Feeder::dealer(endpoint.clone(), quick().into(), inbox.clone(), tell).expect("connect")
+    let first = vec![frames(&["first"])];
+    Feeder::dealer(endpoint.clone(), quick().into(), first, (inbox.clone(), tell)).expect("connect")
 }
 
 #[tokio::test]
@@ -265,6 +266,9 @@ async fn many_links_share_one_channel_and_lose_nothing_when_it_is_full() {
         let ((at, word), sender) = soon(heard.recv()).await.expect("open");
         words[at].push(word);
         senders[at] = sender.or(senders[at].take());
+    }
+    for _ in 0..feeders.len() {
+        assert_eq!(soon(router.recv()).await.frames, frames(&["first"]));
     }
     for sender in senders.iter().flatten() {
         sender.send(frames(&["hello"])).expect("send");

@@ -126,7 +126,7 @@ impl World {
     fn perform(&mut self, effects: Vec<Effect>) {
         for effect in effects {
             match effect {
-                Effect::Open { node } => self.open(node),
+                Effect::Open { node, .. } => self.open(node),
                 Effect::Send { node, payload } => self.deliver(node, &payload),
                 Effect::Close { node } => {
                     self.hosts[Self::at(node)].connected = false;

@@ -184,8 +184,8 @@ fn interrupted(pulls: &[u64]) -> (Vec<NodeOutcome>, World) {
 
 #[test]
 fn an_interrupt_lets_what_is_under_way_end() {
-    // hello and status, then start: all four of the first round have been sent their start.
-    let (rows, world) = interrupted(&[250]);
+    // hello and status with the connection, then start: all four of the first round have been sent their start.
+    let (rows, world) = interrupted(&[150]);
     let states: Vec<NodeState> = rows.iter().map(|row| row.state).collect();
     assert_eq!(states, [[NodeState::Done; 4], [NodeState::Cancelled; 4], [NodeState::Cancelled; 4]].concat());
     assert_eq!(rows[4].reason, "interrupted; nothing was done there");
@@ -194,7 +194,7 @@ fn an_interrupt_lets_what_is_under_way_end() {
 
 #[test]
 fn a_second_interrupt_leaves_at_once_and_says_what_is_not_known() {
-    let (rows, world) = interrupted(&[250, 260]);
+    let (rows, world) = interrupted(&[150, 160]);
     assert!(rows.iter().all(|row| row.state == NodeState::Cancelled), "{rows:?}");
     assert_eq!(rows[0].reason, "interrupted during start db, which may have been done or not");
     assert_eq!(rows[5].reason, "interrupted; nothing was done there");

@@ -56,6 +56,27 @@ fn a_handshake_tells_who_the_peer_is() {
 }
 
 #[test]
+fn what_is_in_a_hurry_leaves_with_ready_and_not_before() {
+    let (mut dealer, mut router) = (session(SocketType::Dealer), session(SocketType::Router));
+    let messages = [vec![Bytes::from_static(b"one")], vec![Bytes::new(), Bytes::from(vec![b'x'; 300])]];
+    dealer.hurry(&messages);
+    let mut greeting = BytesMut::new();
+    dealer.take_output(&mut greeting);
+    assert_eq!(greeting, greeted(1));
+    assert_eq!(feed(&mut router, &greeting), Ok(vec![]));
+    // The router's READY is still on its way when everything of ours is there.
+    let mut bytes = BytesMut::new();
+    router.take_output(&mut bytes);
+    let (greeting, ready) = bytes.split_at(greeting.len());
+    assert_eq!(feed(&mut dealer, greeting), Ok(vec![]));
+    let events = carry(&mut dealer, &mut router).expect("a fitting peer");
+    assert!(matches!(events[0], Event::Open(_)), "{events:?}");
+    assert_eq!(events[1..], messages.map(Event::Message));
+    assert!(matches!(feed(&mut dealer, ready).as_deref(), Ok([Event::Open(_)])));
+    assert_eq!(carry(&mut dealer, &mut router), Ok(vec![]), "nothing is said twice");
+}
+
+#[test]
 fn a_misfit_is_told_why_before_it_is_closed() {
     let mut router = session(SocketType::Router);
     let fault = feed(&mut router, &peer_of("PUSH", 1)).expect_err("misfit");
