@@ -55,11 +55,15 @@ pub enum Operation {
         names: Vec<String>,
         /// Until all of them are ready.
         wait: bool,
+        /// Not any more when a process of one ended so often meanwhile; 0: however often.
+        crashes: u32,
     },
     /// Until these are up, whether or not they have joined anything.
     Up {
         /// Only these; all when empty.
         names: Vec<String>,
+        /// Not any more when a process of one ended so often meanwhile; 0: however often.
+        crashes: u32,
     },
     /// Which condition for a watcher to be ready does not hold: from the daemon's answer to probes,
     /// with the watcher's story.
@@ -287,7 +291,8 @@ pub struct NodeOutcome {
     ///   on say how long it was;
     /// - `stats`: `{"watchers": {NAME: {"state", "processes": {PID: figures}}}}`, the figures as the node
     ///   told them; circusd-rs adds `numprocesses`, `starts`, `restarts` and `ends`;
-    /// - `ready`: `{"watchers": {NAME: {"state", "ready", "detail", "since"?}}}`;
+    /// - `ready`: `{"watchers": {NAME: {"state", "ready", "detail", "since"?, "ends"?, "numprocesses"?}}}`, where
+    ///   a stock node's `ends` are those that were seen while one waited;
     /// - `preflight`: `{"services": [NAME], "checks": N, "findings": [{"service", "check", "grade", "text", "remedy"}]}`;
     /// - `why`: `{"links": [{"link", "state": "whole"|"odd"|"broken", "text", "remedy"}], "clock":
     ///   {"offset", "error"}}`, seconds that the node's clock is ahead; about a watcher of a

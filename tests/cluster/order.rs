@@ -59,6 +59,57 @@ fn steps(told: &str) -> Vec<String> {
         .collect()
 }
 
+/// Cassandra that ends at once so many times as its file says, with a probe; a titan after it.
+fn crashing(ini: String) -> String {
+    let script = "cmd = sh {base}/cassandra.sh {base}/$(circus.env.node) {stand_in} cassandra ";
+    ini.replace("cmd = {stand_in} cassandra ", script).replace(
+        "[service:cassandra]\n",
+        "[service:cassandra]\nprobe.up.tcp = ${address}:9160\nprobe.up.interval = 0.2\n",
+    )
+}
+
+const CRASHES: &str = r#"home=$1; shift
+left=$(cat "$home/crashes")
+if [ "$left" -gt 0 ]; then
+    echo $((left - 1)) > "$home/crashes"
+    echo "no lock on the disk" >&2
+    exit 3
+fi
+exec "$@"
+"#;
+
+/// Two nodes whose service crashes for ever, one where it does so twice, one where it does not.
+#[test]
+fn a_crash_loop_ends_the_start_and_two_crashes_do_not() {
+    let mut cluster = Cluster::start_edited(MIXED, crashing);
+    std::fs::write(cluster.base().join("cassandra.sh"), CRASHES).expect("a script");
+    for (node, crashes) in ["9999", "9999", "2", "0"].into_iter().enumerate() {
+        std::fs::write(cluster.path(node, "crashes"), crashes).expect("a number");
+    }
+    cluster.all_do(&["configure", "--yes"]);
+    // Without an end of its own it would last until the time of each node is over.
+    let mut patient = cluster.patient(&cluster.range(4), 300);
+    let (exit, stdout, stderr) =
+        circus_tests::daemon::run(patient.args(["--json", "start", "--ordered", "cassandra", "titan"]));
+    let document: Value = serde_json::from_str(&stdout).expect("a document");
+    assert_eq!(exit, 1, "{document:#}\n{stderr}");
+    let row = |node: usize, key: &str| document["nodes"][node][key].as_str().unwrap_or("?").to_owned();
+    let states: Vec<String> = (0..4).map(|node| row(node, "state")).collect();
+    assert_eq!(states, ["failed", "failed", "done", "done"], "{document:#}");
+    for (node, native) in [(0, true), (1, false)] {
+        let reason = row(node, "reason");
+        assert!(reason.contains(" times while it was waited for"), "{reason}");
+        assert!(reason.ends_with("see `circusman why cassandra` and `circusman logs cassandra`"), "{reason}");
+        let crash = reason.contains("; its last crash: ") && reason.contains("status 3");
+        assert_eq!(crash, native, "only a circusd-rs remembers: {reason}");
+    }
+    assert!(!stderr.contains("start titan"), "the next stage is not begun: {stderr}");
+    let titan = cluster.ask(4, &["status", "titan"]);
+    assert_eq!(titan.watchers("titan"), ["stopped"; 4]);
+    cluster.all_do(&["stop", "--yes"]);
+    cluster.assert_no_one_shots();
+}
+
 /// A fourth node joins three that run: each node says what would change in its files, and who has to be
 /// restarted for it.
 #[test]

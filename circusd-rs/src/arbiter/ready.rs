@@ -102,8 +102,14 @@ impl Arbiter {
     fn readiness_of(&self, ids: &[WatcherId]) -> Map<String, Value> {
         let watchers = || ids.iter().filter_map(|id| self.watchers.get(id));
         let all = watchers().all(|watcher| watcher.readiness.told().ready);
+        // Who waits wants to know whether that is in vain.
         let each = |watcher: &Watcher| {
-            (watcher.config.name.original().to_owned(), watcher.readiness.told().to_json())
+            let mut told = watcher.readiness.told().to_json();
+            if let Some(told) = told.as_object_mut() {
+                told.insert("ends".to_owned(), Value::from(watcher.cards.tally().ends));
+                told.insert("numprocesses".to_owned(), Value::from(watcher.config.numprocesses));
+            }
+            (watcher.config.name.original().to_owned(), told)
         };
         let mut body = Map::new();
         body.insert("ready".to_owned(), Value::from(all));

@@ -8,6 +8,7 @@ use clap::{Args, ValueEnum};
 
 use super::lifecycle::Said;
 use super::rolling::RollingArgs;
+use crate::cluster::ready::MANY;
 use crate::cluster::rolling::Deed;
 
 /// The longest time anybody may wait for a node.
@@ -71,6 +72,9 @@ pub struct ReadyArgs {
     /// Until all of them are ready [default time: 10m]
     #[arg(long)]
     pub wait: bool,
+    /// Give up on a service of which a process crashed so many times meanwhile; 0: never
+    #[arg(long, value_name = "N", default_value_t = MANY)]
+    pub crashes: u32,
     /// Exit with 8 unless every watcher shown is ready on every node
     #[arg(long)]
     pub check: bool,
@@ -104,6 +108,9 @@ pub struct FreshArgs {
     /// Do not look first at what the start would meet
     #[arg(long)]
     pub skip_preflight: bool,
+    /// Give up on a service of which a process crashed so many times meanwhile; 0: never
+    #[arg(long, value_name = "N", default_value_t = MANY)]
+    pub crashes: u32,
 }
 
 /// `configure`.

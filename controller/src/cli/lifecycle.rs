@@ -25,6 +25,9 @@ pub(super) async fn run(session: &mut Session, global: &Global, said: Said<'_>) 
         let change = Change { deed, names, args: rolling, request: None, dry_run };
         return rolling::run(session, global, change).await;
     }
+    if rolling.crashes.is_some() && !(ordered && deed == Deed::Start) {
+        return Err(Stop::usage("--crashes says how long to wait; add --rolling, or --ordered to a start"));
+    }
     let operation = operation(deed, names.to_vec());
     let is_start = deed == Deed::Start;
     if ordered && dry_run {
@@ -39,7 +42,7 @@ pub(super) async fn run(session: &mut Session, global: &Global, said: Said<'_>) 
         perform::consent(global, &operation, names, &targets).await?;
     }
     match (ordered, is_start) {
-        (true, true) => ordered::start(session, global, names, skip_preflight).await,
+        (true, true) => ordered::start(session, global, names, rolling.crashes(), skip_preflight).await,
         (true, false) => ordered::stop(session, global, names).await,
         (false, _) => perform::act(session, global, operation, &targets).await,
     }

@@ -26,6 +26,7 @@ use super::progress::{self, First, Interrupts, Purpose};
 use super::session::{ACT_TIMEOUT, READ_TIMEOUT, Session, Stop};
 use super::survey::Survey;
 use super::{FreshArgs, Global, ReadyArgs, rolling, whole};
+use crate::cluster::ready::MANY;
 use crate::cluster::sequence::{self, Group, Place, Step};
 use crate::fleet::Pulled;
 use crate::inventory::fold::{counted, fold};
@@ -37,7 +38,7 @@ const READY_TIMEOUT: Duration = Duration::from_secs(600);
 
 pub(super) async fn ready(session: &mut Session, global: &Global, args: &ReadyArgs) -> Result<Exit, Stop> {
     let targets = session.targets(global)?;
-    let operation = Operation::Ready { names: args.names.clone(), wait: args.wait };
+    let operation = Operation::Ready { names: args.names.clone(), wait: args.wait, crashes: args.crashes };
     let patience = if args.wait { READY_TIMEOUT } else { READ_TIMEOUT };
     let options = Session::run_options(global, patience, &targets);
     let outcome = progress::run(&mut session.fleet, &operation, &options, global, Purpose::Result).await;
@@ -54,11 +55,12 @@ pub(super) async fn start(
     session: &mut Session,
     global: &Global,
     names: &[String],
+    crashes: u32,
     skip_preflight: bool,
 ) -> Result<Exit, Stop> {
     let targets = session.targets(global)?;
     let survey = Survey::of(session, global, &targets).await?;
-    let mut walk = Walk::new(session, global, "start", targets);
+    let mut walk = Walk { crashes, ..Walk::new(session, global, "start", targets) };
     let looked = if skip_preflight { Ok(()) } else { walk.preflight(&survey, names).await };
     let result = match looked {
         Ok(()) => walk.start(&survey, names).await,
@@ -115,7 +117,7 @@ pub(super) async fn fresh(session: &mut Session, global: &Global, args: &FreshAr
     }
     // They are stopped by then, in order; a node where one is not must say so.
     wipe.stop = false;
-    let mut walk = Walk::new(session, global, "fresh", targets);
+    let mut walk = Walk { crashes: args.crashes, ..Walk::new(session, global, "fresh", targets) };
     let result = walk.fresh(&survey, args, wipe).await;
     walk.finish(result)
 }
@@ -137,6 +139,8 @@ struct Walk<'a> {
     /// What the user typed.
     name: &'static str,
     targets: Vec<String>,
+    /// How often a process may crash while it is waited for.
+    crashes: u32,
     phases: Vec<(&'static str, Duration)>,
     interrupts: Interrupts,
     journal: Writer,
@@ -165,7 +169,7 @@ impl<'a> Walk<'a> {
     fn new(session: &'a mut Session, global: &'a Global, name: &'static str, targets: Vec<String>) -> Self {
         let journal = Writer::begin(session, name, &targets);
         let interrupts = Interrupts::listen();
-        Self { session, global, name, targets, phases: Vec::new(), interrupts, journal }
+        Self { session, global, name, targets, crashes: MANY, phases: Vec::new(), interrupts, journal }
     }
 
     async fn fresh(&mut self, survey: &Survey, args: &FreshArgs, wipe: ResetRequest) -> Result<Last, Broken> {
@@ -214,7 +218,7 @@ impl<'a> Walk<'a> {
         self.carry_out("start", steps).await?;
         // Who was ready early may have failed since.
         let targets = self.targets.clone();
-        let operation = Operation::Ready { names: names.to_vec(), wait: true };
+        let operation = Operation::Ready { names: names.to_vec(), wait: true, crashes: self.crashes };
         self.run(operation, READY_TIMEOUT, &targets).await
     }
 
@@ -250,7 +254,8 @@ impl<'a> Walk<'a> {
             Step::Start(group) => (Operation::Start { names: group.names.clone() }, ACT_TIMEOUT, group),
             Step::Stop(group) => (Operation::Stop { names: group.names.clone() }, ACT_TIMEOUT, group),
             Step::Wait(group) => {
-                (Operation::Ready { names: group.names.clone(), wait: true }, READY_TIMEOUT, group)
+                let (names, crashes) = (group.names.clone(), self.crashes);
+                (Operation::Ready { names, wait: true, crashes }, READY_TIMEOUT, group)
             }
         };
         let result = self.run(operation, patience, &nodes).await;

@@ -23,6 +23,7 @@ use super::survey::place;
 use super::{Global, planned};
 use crate::cluster::names::{Listed, Unselected, select};
 use crate::cluster::procedure::Verdict;
+use crate::cluster::ready::MANY;
 use crate::cluster::rolling::{self, Act, Batch, Deed, Level, Manner, Next, Roll, Share};
 use crate::cluster::sequence::{Group, Place};
 use crate::fleet::Pulled;
@@ -54,6 +55,10 @@ pub struct RollingArgs {
     /// Go on whatever fails
     #[arg(long, requires = "rolling", conflicts_with = "max_fail")]
     pub keep_going: bool,
+    /// Give up on a service of which a process crashed so many times while it was waited for; 0: never
+    /// [default: 5]
+    #[arg(long, value_name = "N")]
+    pub crashes: Option<u32>,
 }
 
 /// `restart` and `reload`.
@@ -115,6 +120,11 @@ fn share(text: &str) -> Result<Share, String> {
 }
 
 impl RollingArgs {
+    /// How often a process may crash while it is waited for.
+    pub(super) fn crashes(&self) -> u32 {
+        self.crashes.unwrap_or(MANY)
+    }
+
     fn manner(&self) -> Manner {
         let max_fail = if self.keep_going { None } else { Some(self.max_fail.unwrap_or(Share::Nodes(0))) };
         Manner {
@@ -141,8 +151,8 @@ pub(super) struct Change<'a> {
 }
 
 pub(super) async fn run(session: &mut Session, global: &Global, change: Change<'_>) -> Result<Exit, Stop> {
-    if change.deed == Deed::Stop && change.args.wait.is_some() {
-        return Err(Stop::usage("stop: nothing becomes ready by it; leave out --wait"));
+    if change.deed == Deed::Stop && (change.args.wait.is_some() || change.args.crashes.is_some()) {
+        return Err(Stop::usage("stop: nothing becomes ready by it; leave out --wait and --crashes"));
     }
     let manner = change.args.manner();
     let targets = session.targets(global)?;
@@ -250,8 +260,11 @@ impl Change<'_> {
             Act::Reload => (Operation::Reload { names }, ACT_TIMEOUT),
             Act::Configure => (Operation::Configure(self.request.clone().unwrap_or_default()), ACT_TIMEOUT),
             Act::Wait => match self.args.wait {
-                Some(WaitFor::Up) => (Operation::Up { names }, READY_TIMEOUT),
-                Some(WaitFor::Joined) | None => (Operation::Ready { names, wait: true }, READY_TIMEOUT),
+                Some(WaitFor::Up) => (Operation::Up { names, crashes: self.args.crashes() }, READY_TIMEOUT),
+                Some(WaitFor::Joined) | None => {
+                    let crashes = self.args.crashes();
+                    (Operation::Ready { names, wait: true, crashes }, READY_TIMEOUT)
+                }
             },
         }
     }

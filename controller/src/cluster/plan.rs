@@ -89,10 +89,14 @@ impl Plan {
             Operation::Restart { names } => lifecycle(Verb::Restart, names),
             Operation::Reload { names } => lifecycle(Verb::Reload, names),
             Operation::Stats { names, over } => Box::new(Stats::new(names.clone(), *over)),
-            Operation::Ready { names, wait } => {
-                Box::new(Ready::new(names.clone(), *wait, self.stock(index, node, ids)?))
+            Operation::Ready { names, wait, crashes } => {
+                let ready = Ready::new(names.clone(), *wait, self.stock(index, node, ids)?);
+                Box::new(ready.giving_up_after(*crashes))
             }
-            Operation::Up { names } => Box::new(Ready::up(names.clone(), self.stock(index, node, ids)?)),
+            Operation::Up { names, crashes } => {
+                let ready = Ready::up(names.clone(), self.stock(index, node, ids)?);
+                Box::new(ready.giving_up_after(*crashes))
+            }
             Operation::Why { name } => Box::new(Why::new(&node.name, name.clone(), self.epoch)),
             Operation::Logs(request) => {
                 let membership = self.place(index, node)?.membership(&ConfigureRequest::default());

@@ -9,15 +9,22 @@
 //!
 //! A stock node has no probes: the console asks what the services file says. Of a watcher about which
 //! that says nothing, active is all that can be told.
+//!
+//! Of a watcher that will not be ready, a native node is asked how it crashed last ([`Lost`]).
 
+mod lost;
 mod stock;
+mod vain;
 
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
+use lost::Lost;
 use stock::Round;
 pub use stock::Stock;
+pub use vain::MANY;
+use vain::Vain;
 
 use crate::cluster::answer::{Answer, Request};
 use crate::cluster::names::{Listed, alternation, any_glob, is_helper, is_oneshot, select};
@@ -43,21 +50,33 @@ pub struct Ready {
     up: bool,
     /// What is missing, as it was told last.
     missing: Vec<String>,
+    /// When it was looked at first.
+    begun: Option<Duration>,
+    vain: Vain,
+    /// Who will not be ready, when that is known.
+    lost: Option<Lost>,
     stock: Stock,
 }
 
 impl Ready {
-    /// Of these watchers; of all when none is named. `wait`: until all are ready. On a stock node,
-    /// `stock` finds out.
+    /// Of these watchers; of all when none is named. `wait`: until all are ready, or one has ended too
+    /// often meanwhile. On a stock node, `stock` finds out.
     #[must_use]
     pub fn new(wanted: Vec<String>, wait: bool, stock: Stock) -> Self {
-        Self { wanted, wait, up: false, missing: Vec::new(), stock }
+        let (missing, vain) = (Vec::new(), Vain::new(MANY));
+        Self { wanted, wait, up: false, missing, begun: None, vain, lost: None, stock }
     }
 
     /// Until these are up, joined or not.
     #[must_use]
     pub fn up(wanted: Vec<String>, stock: Stock) -> Self {
         Self { up: true, ..Self::new(wanted, true, stock) }
+    }
+
+    /// So many ends of a process are too many; 0: never.
+    #[must_use]
+    pub fn giving_up_after(self, crashes: u32) -> Self {
+        Self { vain: Vain::new(crashes), ..self }
     }
 
     fn ask(&self) -> Next {
@@ -78,7 +97,7 @@ impl Ready {
         Next::Send(Request::new("ready", Value::Object(properties)))
     }
 
-    fn judge(&mut self, mut watchers: Map<String, Value>, pause: Duration) -> Next {
+    fn judge(&mut self, context: &Context<'_>, mut watchers: Map<String, Value>, pause: Duration) -> Next {
         watchers.retain(|name, _| !(is_oneshot(name) || self.wanted.is_empty() && is_helper(name)));
         if any_glob(&self.wanted) {
             let all: Vec<Listed> = watchers.keys().map(|name| Listed::named(name)).collect();
@@ -93,31 +112,41 @@ impl Ready {
             let reason = format!("no watcher named {missing}; it has {}", there.join(", "));
             return Verdict::bare(NodeState::Refused, reason).into();
         }
-        let word = |said: &Value| said.get("state").and_then(Value::as_str).unwrap_or("?").to_owned();
-        let ready = |said: &Value| {
-            let ready = said.get("ready").and_then(Value::as_bool).unwrap_or(false);
-            ready || self.up && matches!(word(said).as_str(), "up" | "joined")
-        };
         // Who was not named and does not run is not waited for.
         let counts = |said: &Value| !self.wanted.is_empty() || word(said) != "down";
         let open: Vec<(&String, &Value)> =
-            watchers.iter().filter(|(_, said)| counts(said) && !ready(said)).collect();
+            watchers.iter().filter(|(_, said)| counts(said) && !self.is_ready(said)).collect();
         self.missing = open.iter().map(|(name, said)| told(name, said)).collect();
-        let lost: Vec<String> = open
-            .iter()
-            .filter(|(_, said)| matches!(word(said).as_str(), "failed" | "down"))
-            .map(|(name, said)| told(name, said))
-            .collect();
-        let done = !self.wait || open.is_empty();
-        if !done && lost.is_empty() {
+        if !self.wait || open.is_empty() {
+            return Verdict::with(NodeState::Done, "", json!({ "watchers": watchers })).into();
+        }
+        let begun = *self.begun.get_or_insert(context.now);
+        let mut lost = Vec::new();
+        for (name, said) in open {
+            let ends = self.vain.look(name, said, context.now);
+            match (word(said), ends) {
+                ("failed" | "down", _) => lost.push((name.clone(), told(name, said))),
+                (_, Some(ends)) => {
+                    lost.push((name.clone(), format!("{name} crashed {ends} times while it was waited for")));
+                }
+                (_, None) => {}
+            }
+        }
+        if lost.is_empty() {
             return Next::Pause(pause);
         }
         let data = json!({ "watchers": watchers });
-        if done {
-            return Verdict::with(NodeState::Done, "", data).into();
-        }
-        Verdict::with(NodeState::Failed, lost.join("; "), data).into()
+        self.lost.insert(Lost::new(lost, data, context.now.saturating_sub(begun))).ask(context)
     }
+
+    fn is_ready(&self, said: &Value) -> bool {
+        let ready = said.get("ready").and_then(Value::as_bool).unwrap_or(false);
+        ready || self.up && matches!(word(said), "up" | "joined")
+    }
+}
+
+fn word(said: &Value) -> &str {
+    said.get("state").and_then(Value::as_str).unwrap_or("?")
 }
 
 fn has(watchers: &Map<String, Value>, wanted: &str) -> bool {
@@ -135,14 +164,14 @@ fn told(name: &str, said: &Value) -> String {
 }
 
 impl Ready {
-    fn stock(&mut self, event: Event) -> Next {
+    fn stock(&mut self, context: &Context<'_>, event: Event) -> Next {
         if event == Event::Begin || event == Event::Woken && self.stock.rests() {
             return self.stock.begin(&self.wanted, self.wait && !self.up);
         }
         match self.stock.step(event) {
             Round::Go(next) => next,
             Round::Told { watchers, probed } => {
-                self.judge(watchers, if probed { PROBE_AGAIN } else { LOOK_AGAIN })
+                self.judge(context, watchers, if probed { PROBE_AGAIN } else { LOOK_AGAIN })
             }
         }
     }
@@ -151,16 +180,20 @@ impl Ready {
 impl Procedure for Ready {
     fn next(&mut self, context: &Context<'_>, event: Event) -> Next {
         if !context.daemon.can("ready") {
-            return self.stock(event);
+            return self.stock(context, event);
         }
         let answer = match event {
             Event::Begin | Event::Woken => return self.ask(),
             Event::Answer(answer) => answer,
         };
+        if let Some(lost) = &mut self.lost {
+            lost.hear(&answer);
+            return lost.ask(context);
+        }
         match answer {
             Answer::Ok(mut reply) => match reply.remove("watchers") {
                 Some(Value::Object(watchers)) => {
-                    self.judge(watchers, if self.up { LOOK_AGAIN } else { AGAIN })
+                    self.judge(context, watchers, if self.up { LOOK_AGAIN } else { AGAIN })
                 }
                 _ => Verdict::bare(NodeState::Failed, "ready: the answer has no `watchers`").into(),
             },
@@ -241,7 +274,102 @@ mod tests {
         let failed = json!({"watchers": {"db": {"state": "failed", "ready": false, "detail": "exit 3"}}});
         let next = play(&mut Ready::new(Vec::new(), true, bare()), &native(), &[failed]);
         let Next::Finish(verdict) = next else { panic!("{next:?}") };
-        assert_eq!((verdict.state, verdict.reason.as_str()), (NodeState::Failed, "db is failed: exit 3"));
+        assert_eq!(
+            (verdict.state, verdict.reason.as_str()),
+            (NodeState::Failed, "db is failed: exit 3; see `circusman why db` and `circusman logs db`")
+        );
+    }
+
+    /// One answer at each of these seconds, until it is over or they are.
+    fn at_seconds(
+        ready: &mut Ready,
+        daemon: &Daemon,
+        said: impl Fn(&str, u64) -> Value,
+        seconds: std::ops::Range<u64>,
+    ) -> Option<(u64, Verdict)> {
+        for second in seconds {
+            let context = Context { daemon, now: Duration::from_secs(second) };
+            let mut next = ready.next(&context, if second == 0 { Event::Begin } else { Event::Woken });
+            loop {
+                next = match next {
+                    Next::Send(request) => {
+                        ready.next(&context, answer(said(request.command.as_str(), second)))
+                    }
+                    Next::Probe(questions) => {
+                        let answers = vec!["tcp: connection refused"; questions.len()];
+                        ready.next(&context, answer(json!({ "answers": answers })))
+                    }
+                    Next::Pause(_) => break,
+                    Next::Finish(verdict) => return Some((second, verdict)),
+                }
+            }
+        }
+        None
+    }
+
+    /// A native watcher that crashed seven times before and crashes each two seconds until it is ready, and
+    /// tells of its last crash.
+    fn crashing(until: u64) -> impl Fn(&str, u64) -> Value {
+        move |command, second| match command {
+            "ready" if second >= until => json!({"watchers": {
+                "db": {"state": "joined", "ready": true, "detail": "", "ends": 7 + until / 2, "numprocesses": 1},
+            }}),
+            "ready" => json!({"watchers": {
+                "db": {"state": "starting", "ready": false, "detail": "", "ends": 7 + second / 2, "numprocesses": 1},
+            }}),
+            "why" => json!({"time": 1000.0 + second as f64, "crash": {
+                "died": 999.0 + second as f64, "meaning": "it ended with status 3", "evidence": "no lock",
+            }}),
+            other => panic!("{other} was not to be asked"),
+        }
+    }
+
+    #[test]
+    fn what_crashes_again_and_again_is_not_waited_for() {
+        let hello = json!({"version": "1", "extensions": ["ready", "why"]});
+        let daemon = Daemon::from_hello(hello.as_object().expect("an object").clone());
+        let db = || Ready::new(vec!["db".into()], true, bare());
+        let (second, verdict) = at_seconds(&mut db(), &daemon, crashing(99), 0..60).expect("an end");
+        assert_eq!((second, verdict.state), (10, NodeState::Failed));
+        assert_eq!(
+            verdict.reason,
+            "db crashed 5 times while it was waited for; its last crash: it ended with status 3 (its output says: \
+             no lock); see `circusman why db` and `circusman logs db`"
+        );
+        assert_eq!(verdict.data["watchers"]["db"]["ends"], 12);
+        // Once or twice is none of our business, and neither is more for who says so.
+        let (second, verdict) = at_seconds(&mut db(), &daemon, crashing(5), 0..60).expect("an end");
+        assert_eq!((second, verdict.state), (5, NodeState::Done));
+        let mut patient = db().giving_up_after(0);
+        let (second, verdict) = at_seconds(&mut patient, &daemon, crashing(50), 0..60).expect("an end");
+        assert_eq!((second, verdict.state), (50, NodeState::Done));
+        // Nor do processes count that end while nobody waits.
+        let mut looking = Ready::new(vec!["db".into()], false, bare());
+        let (second, _) = at_seconds(&mut looking, &daemon, crashing(99), 0..60).expect("an end");
+        assert_eq!(second, 0);
+    }
+
+    #[test]
+    fn on_a_stock_node_other_processes_than_before_tell_of_crashes() {
+        // Another process each three seconds, which lives for one of them and is then noticed to be dead.
+        let stock = |command: &str, second: u64| {
+            let pid = (100 + second / 3).to_string();
+            match (command, second % 3) {
+                ("status", _) => json!({"statuses": {"db": "active"}}),
+                ("stats", 0) => json!({"info": {pid: {"age": 0.5}}}),
+                ("stats", 1) => json!({"info": {pid: "No such process (stopped?)"}}),
+                ("stats", _) => json!({"info": {}}),
+                other => panic!("{other:?} was not to be asked"),
+            }
+        };
+        let probed = described("probe.up.tcp = ${address}:1\n", "10.0.0.1");
+        let mut ready = Ready::new(vec!["db".into()], true, probed);
+        let (second, verdict) = at_seconds(&mut ready, &Daemon::Stock, stock, 0..60).expect("an end");
+        assert_eq!((second, verdict.state), (15, NodeState::Failed));
+        assert_eq!(
+            verdict.reason,
+            "db crashed 5 times while it was waited for; see `circusman why db` and `circusman logs db`"
+        );
     }
 
     #[test]
@@ -254,7 +382,10 @@ mod tests {
         assert_eq!(verdict.data["watchers"]["db"]["state"], "up");
         let named = play(&mut Ready::new(vec!["web".into()], true, bare()), &Daemon::Stock, &[states]);
         let Next::Finish(verdict) = named else { panic!("{named:?}") };
-        assert_eq!((verdict.state, verdict.reason.as_str()), (NodeState::Failed, "web is down"));
+        assert_eq!(
+            (verdict.state, verdict.reason.as_str()),
+            (NodeState::Failed, "web is down; see `circusman why web` and `circusman logs web`")
+        );
     }
 
     const PROBES: &str = "probe.up.pid_alive = 5\nprobe.joined.http = http://${address}:7474/ha\n";
@@ -286,7 +417,8 @@ mod tests {
             }
         }
         let Next::Finish(verdict) = next else { panic!("{next:?}") };
-        assert_eq!(verdict.data["watchers"]["db"], json!({"state": "joined", "ready": true, "detail": ""}));
+        let joined = json!({"state": "joined", "ready": true, "detail": "", "ends": 0, "numprocesses": 1});
+        assert_eq!(verdict.data["watchers"]["db"], joined);
         assert_eq!(ready.leftover(), None, "nothing was added to the node");
     }
 

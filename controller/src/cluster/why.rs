@@ -24,6 +24,7 @@ use crate::cluster::node::Daemon;
 use crate::cluster::procedure::{Context, Event, Next, Procedure, Verdict, refused};
 use crate::outcome::NodeState;
 use story::Place;
+pub(super) use story::judged;
 
 /// A clock that is further off than this many seconds is wrong: databases order writes by it.
 const TOLERANCE: f64 = 1.0;

@@ -196,7 +196,7 @@ fn whoever_waits_is_told_when_all_is_decided() {
     play.answer_probe("db", Ok(()));
     let trace = play.take();
     let wanted = "db is up ready\nreply 2: ok {\"ready\":false,\"watchers\":{\"db\":{\"state\":\"up\",\"ready\":true,\
-                  \"since\":1000.0,\"detail\":\"\"},\"web\":{\"state\":\"down\"";
+                  \"since\":1000.0,\"detail\":\"\",\"ends\":0,\"numprocesses\":1},\"web\":{\"state\":\"down\"";
     assert!(trace.starts_with(wanted), "{trace}");
     play.die(101, 1);
     play.take();
@@ -204,7 +204,9 @@ fn whoever_waits_is_told_when_all_is_decided() {
     play.pass(29.9);
     assert_eq!(play.take(), "");
     play.pass(0.1);
-    assert!(play.take().contains("reply 3: ok {\"ready\":false"));
+    let trace = play.take();
+    assert!(trace.contains("reply 3: ok {\"ready\":false"), "{trace}");
+    assert!(trace.contains("\"ends\":1,\"numprocesses\":1}"), "who waits hears of each crash: {trace}");
     play.ask(ready(Some("d?"), Some(1e9)));
     play.pass(31.0);
     assert!(play.take().contains("reply 4: ok {\"ready\":false"), "one that failed is not waited for");

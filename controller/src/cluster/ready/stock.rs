@@ -6,7 +6,7 @@
 //!                                                 (options) of each ─► one-shot ─► rm ─► told
 //! ```
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use circus_protocol::service::Membership;
@@ -54,6 +54,31 @@ pub struct Stock {
     chosen: Vec<Listed>,
     asked: Vec<Asked>,
     errands: Vec<Value>,
+    /// Of each watcher with probes, over all rounds.
+    lives: HashMap<String, Lives>,
+}
+
+/// How often processes ended that nobody counts: others are there than at the last look. Who comes and
+/// goes between two looks is not seen.
+#[derive(Debug, Default)]
+struct Lives {
+    pids: BTreeSet<String>,
+    ends: usize,
+    most: usize,
+}
+
+impl Lives {
+    fn look(&mut self, pids: BTreeSet<String>) {
+        // Between two lives there is none.
+        if pids.is_empty() {
+            return;
+        }
+        if !self.pids.is_empty() {
+            self.ends += pids.difference(&self.pids).count();
+        }
+        self.most = self.most.max(pids.len());
+        self.pids = pids;
+    }
 }
 
 #[derive(Debug)]
@@ -84,6 +109,7 @@ impl Stock {
             chosen: Vec::new(),
             asked: Vec::new(),
             errands: Vec::new(),
+            lives: HashMap::new(),
         }
     }
 
@@ -194,6 +220,9 @@ impl Stock {
         let age = ages.reduce(f64::max);
         if let Some(asked) = queue.pop_front().and_then(|at| self.asked.get_mut(at)) {
             asked.with_age(age);
+            // One that has ended is listed until stock notices.
+            let pids = info.into_iter().flat_map(Map::keys).cloned().collect();
+            self.lives.entry(asked.watcher.clone()).or_default().look(pids);
         }
         self.ages(queue)
     }
@@ -253,12 +282,25 @@ impl Stock {
         Round::Go(next)
     }
 
+    /// What its probes say, and how its processes fare.
+    fn seen(&self, asked: &Asked) -> Value {
+        let mut told = asked.told();
+        if let (Some(lives), Some(told)) = (self.lives.get(&asked.watcher), told.as_object_mut()) {
+            told.insert("ends".to_owned(), json!(lives.ends));
+            told.insert("numprocesses".to_owned(), json!(lives.most));
+        }
+        told
+    }
+
     fn told(&mut self) -> Round {
         self.stage = Stage::Resting;
         let state = |watcher: &Listed| match watcher.state.as_str() {
             "active" => {
                 let asked = self.asked.iter().find(|asked| asked.watcher == watcher.name);
-                asked.map_or_else(|| json!({"state": "up", "ready": true, "detail": ""}), Asked::told)
+                asked.map_or_else(
+                    || json!({"state": "up", "ready": true, "detail": ""}),
+                    |asked| self.seen(asked),
+                )
             }
             "stopped" => json!({"state": "down", "ready": false, "detail": ""}),
             other => json!({"state": "starting", "ready": false, "detail": other}),

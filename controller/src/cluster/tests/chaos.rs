@@ -141,7 +141,7 @@ fn operation(number: u8) -> Operation {
         2 => Operation::Stop { names: vec![] },
         3 => configure(false),
         4 => Operation::Reload { names: vec![] },
-        5 => Operation::Ready { names: vec![], wait: true },
+        5 => Operation::Ready { names: vec![], wait: true, crashes: 5 },
         _ => Operation::Restart { names: vec!["db".to_owned()] },
     }
 }

@@ -100,6 +100,16 @@ fn start(place: Place<'_>, story: &Map<String, Value>, cause: &str, reason: &str
     }
 }
 
+/// What a crash was, in one line: what it means, and what shows it.
+pub(in crate::cluster) fn judged(crash: &Map<String, Value>) -> String {
+    let mut said = text(crash, "meaning").to_owned();
+    let evidence = text(crash, "evidence");
+    if !evidence.is_empty() {
+        said += &format!(" (its output says: {evidence})");
+    }
+    said
+}
+
 fn process(
     place: Place<'_>,
     story: &Map<String, Value>,
@@ -108,14 +118,6 @@ fn process(
     now: f64,
 ) -> Option<Link> {
     let crash = story.get("crash").and_then(Value::as_object);
-    let judged = |crash: &Map<String, Value>| {
-        let mut said = text(crash, "meaning").to_owned();
-        let evidence = text(crash, "evidence");
-        if !evidence.is_empty() {
-            said += &format!(" (its output says: {evidence})");
-        }
-        said
-    };
     let fallen = |reason: &str| {
         let said = crash.map(judged).filter(|said| !said.is_empty());
         let said = said.map_or(reason.to_owned(), |said| format!("{reason}; {said}"));
