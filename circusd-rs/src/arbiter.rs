@@ -43,6 +43,7 @@ mod operation;
 mod order;
 mod pace;
 mod preflight;
+pub use preflight::looks;
 mod process;
 mod readiness;
 mod ready;

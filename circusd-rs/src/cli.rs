@@ -1,7 +1,7 @@
 //! circusd's own flags; knows nothing of configuration files or daemons.
 
 use std::ffi::OsStr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, ValueEnum};
@@ -47,6 +47,18 @@ pub struct Arguments {
     /// Only say what is wrong with the configuration, and end with 0 if nothing is
     #[arg(long)]
     pub check: bool,
+    /// Only look at what a start of its services would meet on this machine, and end with 1 if that would
+    /// make it fail
+    #[arg(long, conflicts_with = "check")]
+    pub preflight: bool,
+}
+
+impl Arguments {
+    /// The configuration file.
+    #[must_use]
+    pub fn config(&self) -> &Path {
+        self.config.as_deref().unwrap_or(Path::new("circus.ini"))
+    }
 }
 
 /// What this process is to be.
@@ -207,6 +219,8 @@ mod tests {
         let arguments = Arguments::try_parse_from(line.split(' ')).unwrap();
         assert!(arguments.daemon && arguments.check);
         assert_eq!(arguments.config, Some("c.ini".into()));
+        let both = ["circusd-rs", "--check", "--preflight", "c.ini"];
+        assert_eq!(Arguments::try_parse_from(both).unwrap_err().exit_code(), 2);
         assert_eq!(Arguments::try_parse_from(["circusd-rs", "--zorg"]).unwrap_err().exit_code(), 2);
     }
 }

@@ -12,6 +12,7 @@
 
 mod feed;
 mod pidfile;
+mod preflight;
 mod rebind;
 mod setup;
 mod trim;
@@ -64,6 +65,9 @@ const LAST_WORDS: Duration = Duration::from_secs(3);
 pub fn run(arguments: &Arguments) -> ExitCode {
     heap::be_frugal();
     descriptors::raise();
+    if arguments.preflight {
+        return preflight::run(arguments);
+    }
     match setup::prepare(arguments) {
         Ok(Some(prepared)) => supervise(prepared),
         Ok(None) => ExitCode::SUCCESS,
@@ -163,11 +167,16 @@ fn seed(clock: &Clock) -> u64 {
     clock.now().wall.to_bits() ^ u64::from(std::process::id()).rotate_left(32)
 }
 
+/// The machine's own name.
+fn hostname() -> String {
+    let name = nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned());
+    name.unwrap_or_else(|_| "localhost".to_owned())
+}
+
 fn facts(sockets: Vec<BoundSocket>) -> DaemonFacts {
-    let hostname = nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned());
     DaemonFacts {
         pid: std::process::id(),
-        hostname: hostname.unwrap_or_else(|_| "localhost".to_owned()),
+        hostname: hostname(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         sockets,
     }

@@ -286,6 +286,44 @@ fn the_command_line_is_circusd_s() {
     assert!(code == 1 && text.lines().count() == 2, "{code} {text}");
 }
 
+#[test]
+fn a_look_before_a_start_needs_no_daemon() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let look = |more: &str, java: &str| {
+        let dir = directory("");
+        let home = dir.path().join("java");
+        let ini = format!(
+            "{CIRCUS}[watcher:db]\ncmd = sleep 1000\n{more}[env:db]\nJAVA_HOME = {}\n[service:db]\nports = {port}\njava = 8\n",
+            home.display()
+        );
+        fs::write(dir.path().join("circus.ini"), ini).unwrap();
+        let program = home.join("bin/java");
+        fs::create_dir_all(home.join("bin")).unwrap();
+        fs::write(&program, format!("#!/bin/sh\necho 'openjdk version \"{java}\"' >&2\n")).unwrap();
+        fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let output = output(&dir, &["--preflight", "circus.ini"]);
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
+    };
+    let host = nix::unistd::gethostname().unwrap().to_string_lossy().into_owned();
+    let (code, text, errors) = look("", "21.0.1");
+    assert_eq!((code, errors.as_str()), (1, ""), "{text}");
+    let us = std::process::id();
+    let found = |line: &str| assert!(text.lines().any(|said| said.contains(line)), "{line}: {text}");
+    found(&format!("problem  {host}  db: port {port} is taken: "));
+    found(&format!("(pid {us}, user "));
+    found(&format!("         stop it (`kill {us}`)"));
+    found(&format!("problem  {host}  db: its Java is 21; it is made for 8"));
+    drop(taken);
+    let (code, text, errors) = look("", "1.8.0_292");
+    assert!(code == 0 && !text.contains("problem"), "{code} {text} {errors}");
+    let (code, text, errors) = look("numprocesses = many\n", "1.8.0");
+    assert_eq!((code, text.as_str()), (2, ""), "{errors}");
+    assert!(errors.contains("numprocesses"), "{errors}");
+    assert_eq!(said(CIRCUS, &["--preflight", "nowhere.ini"]).0, 2);
+}
+
 #[tokio::test]
 async fn a_file_can_do_without_control_groups() {
     let group = |pid: i32| {

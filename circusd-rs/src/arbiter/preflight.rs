@@ -14,8 +14,9 @@ use crate::arbiter::effect::Effect;
 use crate::arbiter::id::{JobId, ReplyTo, WatcherId};
 use crate::arbiter::readiness::Names;
 use crate::arbiter::selection::Chosen;
-use crate::arbiter::watcher::Watcher;
+use crate::arbiter::sockets::Bound;
 use crate::arbiter::{Arbiter, Work, spawnspec};
+use crate::config::{Config, WatcherConfig};
 
 impl Arbiter {
     pub(super) fn preflight(
@@ -36,28 +37,14 @@ impl Arbiter {
         let look = |id: &WatcherId| {
             let watcher = self.watchers.get(id)?;
             let service = self.services.get(watcher.config.name.original())?;
-            Some(Look::of(service, &known.variables(service), self.process(watcher)))
+            let pids = watcher.pids().map(|pid| pid.get()).collect();
+            let process = process(&watcher.config, watcher.id, &self.sockets.bound, pids);
+            Some(Look::of(service, &known.variables(service), process))
         };
         let looks: Vec<Look> = ids.iter().filter_map(look).collect();
         let job = self.new_job(Job::Preflight { reply, looks: looks.clone() });
         work.out.push(Effect::Preflight { job, looks });
         Ok(())
-    }
-
-    fn process(&self, watcher: &Watcher) -> Process {
-        let config = &watcher.config;
-        // What cannot even be put together is what the start will say.
-        let spec = spawnspec::build(config, watcher.id, Wid(1), &self.sockets.bound, None, None).ok();
-        let program = spec.as_ref().and_then(|spec| spec.argv.first()).cloned();
-        Process {
-            program: program.unwrap_or_default(),
-            uid: config.uid.as_ref().map(ToString::to_string),
-            gid: config.gid.as_ref().map(ToString::to_string),
-            working_dir: config.working_dir.clone(),
-            env: spec.map(|spec| spec.env.clone()).unwrap_or_default(),
-            rlimits: config.rlimits.iter().map(|(name, limit)| (name.clone(), *limit)).collect(),
-            pids: watcher.pids().map(|pid| pid.get()).collect(),
-        }
     }
 
     pub(super) fn preflighted(&mut self, job: JobId, facts: &[Facts], work: &mut Work) {
@@ -66,5 +53,32 @@ impl Arbiter {
             return;
         };
         work.reply(reply, Reply::Ok(report(&looks, facts)));
+    }
+}
+
+/// What a start of this file's services would meet, by whoever looks before there is a daemon.
+#[must_use]
+pub fn looks(config: &Config, hostname: &str) -> Vec<Look> {
+    let known = Names { services: &config.services, membership: None, global: &config.circus, hostname };
+    let look = |watcher: &WatcherConfig| {
+        let service = config.services.get(watcher.name.original())?;
+        let process = process(watcher, WatcherId(0), &Bound::default(), Vec::new());
+        Some(Look::of(service, &known.variables(service), process))
+    };
+    config.watchers.iter().filter_map(look).collect()
+}
+
+fn process(config: &WatcherConfig, id: WatcherId, sockets: &Bound, pids: Vec<i32>) -> Process {
+    // What cannot even be put together is what the start will say.
+    let spec = spawnspec::build(config, id, Wid(1), sockets, None, None).ok();
+    let program = spec.as_ref().and_then(|spec| spec.argv.first()).cloned();
+    Process {
+        program: program.unwrap_or_default(),
+        uid: config.uid.as_ref().map(ToString::to_string),
+        gid: config.gid.as_ref().map(ToString::to_string),
+        working_dir: config.working_dir.clone(),
+        env: spec.map(|spec| spec.env.clone()).unwrap_or_default(),
+        rlimits: config.rlimits.iter().map(|(name, limit)| (name.clone(), *limit)).collect(),
+        pids,
     }
 }

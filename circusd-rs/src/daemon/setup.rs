@@ -2,7 +2,7 @@
 //! endpoints are bound. Everything that can go wrong here ends the daemon, with a reason and status 1.
 
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use circus_protocol::endpoint::{Endpoint, EndpointError};
 use circus_protocol::transport::BindError;
@@ -12,7 +12,7 @@ use nix::unistd::{User, chown, daemon};
 use super::feed::Figures;
 use super::pidfile::{self, Pidfile, PidfileError};
 use crate::cli::{Arguments, Level};
-use crate::config::resolve::plugin;
+use crate::config::resolve::{Resolved, plugin};
 use crate::config::{Config, Global};
 use crate::endpoint::control::Control;
 use crate::endpoint::discovery::Discovery;
@@ -62,18 +62,24 @@ pub(super) enum SetupError {
     Runtime(io::Error),
 }
 
-/// Everything before the runtime. `None` when `--check` found nothing wrong.
-pub(super) fn prepare(arguments: &Arguments) -> Result<Option<Prepared>, SetupError> {
-    let path = arguments.config.as_deref().unwrap_or(Path::new("circus.ini"));
+/// The file that the command line names.
+pub(super) fn read(arguments: &Arguments) -> Result<(Source, Resolved), SetupError> {
+    let path = arguments.config();
     let place = |source| SetupError::Place { path: path.to_owned(), source };
     let source = Source::new(path).map_err(place)?;
     let resolved = source.read().map_err(SetupError::Config)?;
+    Ok((source, resolved))
+}
+
+/// Everything before the runtime. `None` when `--check` found nothing wrong.
+pub(super) fn prepare(arguments: &Arguments) -> Result<Option<Prepared>, SetupError> {
+    let (source, resolved) = read(arguments)?;
     let circus = &resolved.config.circus;
     if arguments.check {
         logger_settings(arguments, circus)?;
         check_endpoints(circus)?;
         say(&mut io::stderr(), &resolved.warnings.join("\n"));
-        say(&mut io::stdout(), &format!("{}: ok", path.display()));
+        say(&mut io::stdout(), &format!("{}: ok", arguments.config().display()));
         return Ok(None);
     }
     let settings = logger_settings(arguments, circus)?;
@@ -117,7 +123,7 @@ pub(super) fn complain(error: &SetupError) {
 }
 
 /// A closed terminal is no reason to fail.
-fn say(to: &mut dyn Write, text: &str) {
+pub(super) fn say(to: &mut dyn Write, text: &str) {
     if !text.is_empty() {
         let _closed = writeln!(to, "{text}");
     }
@@ -222,7 +228,7 @@ pub(super) fn endpoint(key: &'static str, text: &str) -> Result<Endpoint, SetupE
     text.parse().map_err(|source| SetupError::Endpoint { key, source })
 }
 
-fn check_endpoints(circus: &Global) -> Result<[Endpoint; 3], SetupError> {
+pub(super) fn check_endpoints(circus: &Global) -> Result<[Endpoint; 3], SetupError> {
     if let Some(group) = &circus.multicast_endpoint {
         endpoint("multicast_endpoint", group)?;
     }

@@ -40,10 +40,10 @@ fn findings(outcome: &Outcome) -> String {
     known.sort_by_key(|(finding, _)| finding.grade);
     let mut text = String::new();
     for (finding, nodes) in known {
-        let Finding { service, check: _, grade, text: what, remedy } = &finding;
-        let whose = if service.is_empty() { String::new() } else { format!("{service}: ") };
-        text.push_str(&plain(&format!("{}  {}  {whose}{what}", grade.word(), set(&nodes))));
-        text.push_str(&format!("\n         {}\n", plain(remedy)));
+        for line in finding.lines(&set(&nodes)) {
+            text.push_str(&plain(&line));
+            text.push('\n');
+        }
     }
     text
 }

@@ -135,6 +135,14 @@ impl Grade {
 }
 
 impl Finding {
+    /// For people: what is so on these nodes, and below it what to do.
+    #[must_use]
+    pub fn lines(&self, nodes: &str) -> [String; 2] {
+        let Self { service, check: _, grade, text, remedy } = self;
+        let whose = if service.is_empty() { String::new() } else { format!("{service}: ") };
+        [format!("{}  {nodes}  {whose}{text}", grade.word()), format!("         {remedy}")]
+    }
+
     /// As a member of `findings` in the reply to `preflight`.
     #[must_use]
     pub fn to_json(&self) -> Value {
