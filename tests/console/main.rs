@@ -10,6 +10,7 @@
 mod shells;
 mod terminal;
 mod top;
+mod words;
 
 use std::path::{Path, PathBuf};
 
