@@ -237,6 +237,7 @@ fn stats() {
     for other in [r#"{"tally": 1}"#, r#"["tally"]"#, r#""tally""#] {
         assert_eq!(query(other), all, "{other}");
     }
+    assert!(query(r#"{"name": "a", "tally": true}"#).tally);
     let one = query(r#"{"name": "a", "process": "12", "extended": true}"#);
     assert_eq!((one.process, one.extended), (Some((json!("12"), 12)), true));
     refused(

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use crate::arbiter::command::ok;
 use crate::arbiter::effect::{Effect, HookCall, SampleTarget};
-use crate::arbiter::id::{ReplyTo, SampleTag};
+use crate::arbiter::id::{ReplyTo, SampleTag, WatcherId};
 use crate::arbiter::process::Process;
 use crate::arbiter::story::card::Tally;
 use crate::arbiter::time::Now;
@@ -30,7 +30,15 @@ pub(super) struct Question {
     /// The hook that edits them.
     editor: Option<Box<HookCall>>,
     /// Also what was counted.
-    tally: bool,
+    tally: Tallied,
+}
+
+/// Of whom it is also told what was counted.
+#[derive(Debug, Clone, Copy)]
+enum Tallied {
+    Nobody,
+    One(WatcherId),
+    All,
 }
 
 /// How figures are put together.
@@ -222,12 +230,13 @@ impl Arbiter {
                 subjects.extend(of);
             }
             let tag = self.ask(Form::All(names), subjects, None, reply, work);
-            if let Some(question) = self.samples.get_mut(&tag) {
-                question.tally = query.tally;
+            if let (true, Some(question)) = (query.tally, self.samples.get_mut(&tag)) {
+                question.tally = Tallied::All;
             }
             return Ok(());
         };
         let watcher = self.get(name)?;
+        let tally = if query.tally { Tallied::One(watcher.id) } else { Tallied::Nobody };
         let mut subjects = Subject::of(watcher);
         let editor = if query.extended { self.editor(watcher) } else { None };
         let form = match &query.process {
@@ -241,7 +250,10 @@ impl Arbiter {
                 Form::Process(as_sent.clone())
             }
         };
-        self.ask(form, subjects, editor, reply, work);
+        let tag = self.ask(form, subjects, editor, reply, work);
+        if let Some(question) = self.samples.get_mut(&tag) {
+            question.tally = tally;
+        }
         Ok(())
     }
 
@@ -251,7 +263,7 @@ impl Arbiter {
             form: Form::Daemon,
             subjects: Vec::new(),
             editor: None,
-            tally: false,
+            tally: Tallied::Nobody,
         });
         work.out.push(Effect::Sample { tag, targets: vec![SampleTarget::Daemon] });
         Ok(())
@@ -266,7 +278,7 @@ impl Arbiter {
         work: &mut Work,
     ) -> SampleTag {
         let targets = subjects.iter().map(|subject| SampleTarget::Process(subject.pid)).collect();
-        let tag = self.question(Question { reply, form, subjects, editor, tally: false });
+        let tag = self.question(Question { reply, form, subjects, editor, tally: Tallied::Nobody });
         work.out.push(Effect::Sample { tag, targets });
         tag
     }
@@ -303,20 +315,15 @@ impl Arbiter {
             )
         });
         let entries: Vec<(String, Value)> = entries.collect();
+        let figures = Figures { form: question.form, entries, tally: self.tallies(question.tally) };
         match question.editor {
-            Some(call) => self.extend(question.reply, question.form, entries, *call, work),
-            None => {
-                let mut reply = question.form.body(entries);
-                if let (true, Reply::Ok(body)) = (question.tally, &mut reply) {
-                    body.insert("tally".to_owned(), self.tallies());
-                }
-                work.reply(question.reply, reply);
-            }
+            Some(call) => self.extend(question.reply, figures, *call, work),
+            None => work.reply(question.reply, figures.reply()),
         }
     }
 
-    /// Of each watcher its state, how many processes it should have, and what was counted.
-    fn tallies(&self) -> Value {
+    /// Of each of these watchers its state, how many processes it should have, and what was counted.
+    fn tallies(&self, whose: Tallied) -> Option<Value> {
         let told = |watcher: &Watcher| {
             let Tally { starts, restarts, ends, .. } = watcher.cards.tally();
             let figures = json!({
@@ -328,7 +335,31 @@ impl Arbiter {
             });
             (watcher.config.name.original().to_owned(), figures)
         };
-        Value::Object(self.present().map(told).collect())
+        Some(Value::Object(match whose {
+            Tallied::Nobody => return None,
+            // It may have gone meanwhile.
+            Tallied::One(id) => self.watchers.get(&id).into_iter().map(told).collect(),
+            Tallied::All => self.present().map(told).collect(),
+        }))
+    }
+}
+
+/// What is told of processes.
+#[derive(Debug)]
+pub(super) struct Figures {
+    form: Form,
+    /// Pid and figures, in order; a process that is gone has a text instead.
+    pub(super) entries: Vec<(String, Value)>,
+    tally: Option<Value>,
+}
+
+impl Figures {
+    pub(super) fn reply(self) -> Reply {
+        let mut reply = self.form.body(self.entries);
+        if let (Some(tally), Reply::Ok(body)) = (self.tally, &mut reply) {
+            body.insert("tally".to_owned(), tally);
+        }
+        reply
     }
 }
 

@@ -4,7 +4,7 @@
 use circus_protocol::reply::Refusal;
 use serde_json::{Map, Value};
 
-use crate::arbiter::answer::Form;
+use crate::arbiter::answer::Figures;
 use crate::arbiter::deliver::Job;
 use crate::arbiter::effect::{Effect, HookCall};
 use crate::arbiter::hook::{self, EXTENDED_STATS};
@@ -17,9 +17,7 @@ use crate::arbiter::{Arbiter, Work};
 #[derive(Debug)]
 pub(super) struct Extended {
     reply: Option<ReplyTo>,
-    form: Form,
-    /// Pid and figures, in order; a process that is gone has a text instead.
-    entries: Vec<(String, Value)>,
+    figures: Figures,
     /// The next to be edited.
     next: usize,
     /// What every call has in common.
@@ -44,17 +42,16 @@ impl Arbiter {
     pub(super) fn extend(
         &mut self,
         reply: Option<ReplyTo>,
-        form: Form,
-        entries: Vec<(String, Value)>,
+        figures: Figures,
         call: HookCall,
         work: &mut Work,
     ) {
-        self.edit(Extended { reply, form, entries, next: 0, call }, work);
+        self.edit(Extended { reply, figures, next: 0, call }, work);
     }
 
     /// Calls the hook for the next process that is there, or answers.
     fn edit(&mut self, mut extended: Extended, work: &mut Work) {
-        while let Some((pid, info)) = extended.entries.get(extended.next) {
+        while let Some((pid, info)) = extended.figures.entries.get(extended.next) {
             let Value::Object(stats) = info else {
                 extended.next += 1;
                 continue;
@@ -67,14 +64,15 @@ impl Arbiter {
             work.out.push(Effect::RunHook { job, call: Box::new(call) });
             return;
         }
-        let body = extended.form.body(extended.entries);
-        work.reply(extended.reply, body);
+        work.reply(extended.reply, extended.figures.reply());
     }
 
     pub(super) fn extend_next(&mut self, mut extended: Extended, outcome: HookOutcome, work: &mut Work) {
         match outcome {
             HookOutcome::Returned { truth: _, stats } => {
-                if let (Some((_, info)), Some(stats)) = (extended.entries.get_mut(extended.next), stats) {
+                if let (Some((_, info)), Some(stats)) =
+                    (extended.figures.entries.get_mut(extended.next), stats)
+                {
                     *info = Value::Object(stats);
                 }
                 extended.next += 1;

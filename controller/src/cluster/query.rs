@@ -17,7 +17,7 @@ use crate::outcome::NodeState;
 ///  stats ─► pause ─┐     CPU is measured between two questions; the first one only begins it
 ///                  ▼
 ///  all:   stats with tally ─► status, unless the daemon knows tallies (stock does not) ─► verdict
-///  named: status ─► stats NAME ─► ... ─► verdict
+///  named: status ─► stats NAME with tally ─► ... ─► verdict
 /// ```
 #[derive(Debug)]
 pub struct Stats {
@@ -65,7 +65,7 @@ impl Stats {
 
     fn ask(&mut self, mut queue: VecDeque<Listed>) -> Next {
         let Some(asked) = queue.pop_front() else { return self.done() };
-        let request = Request::new("stats", json!({"name": asked.name}));
+        let request = Request::new("stats", json!({"name": asked.name, "tally": true}));
         self.stage = Stage::Named { asked, queue };
         Next::Send(request)
     }
@@ -112,7 +112,9 @@ impl Stats {
             },
             Stage::Named { asked, queue } => {
                 let processes = reply.remove("info").unwrap_or_default();
-                self.found.insert(asked.name, watcher_data(Some(&asked.state), None, processes));
+                let tally = reply.get("tally").and_then(|tally| tally.get(&asked.name)?.as_object());
+                let data = watcher_data(Some(&asked.state), tally, processes);
+                self.found.insert(asked.name, data);
                 self.ask(queue)
             }
         }
@@ -230,12 +232,17 @@ mod tests {
     #[test]
     fn only_named_watchers_are_asked_for() {
         let states = json!({"statuses": {"Web": "active", "db": "stopped", "x": "active"}});
-        let info = json!({"name": "Web", "info": {"17": {}}});
+        let info = json!({"name": "Web", "info": {"17": {}},
+            "tally": {"Web": {"state": "active", "numprocesses": 1, "starts": 3, "restarts": 2, "ends": 2}}});
         let names = || vec!["web".to_owned(), "db".to_owned()];
         let none = json!({"name": "db", "info": {}});
         let (asked, verdict) = play(Stats::new(names(), Duration::ZERO), &[states.clone(), info, none]);
-        assert_eq!(asked, ["status {}", r#"stats {"name":"Web"}"#, r#"stats {"name":"db"}"#]);
-        let expected = json!({"watchers": {"Web": {"state": "active", "processes": {"17": {}}},
+        assert_eq!(
+            asked,
+            ["status {}", r#"stats {"name":"Web","tally":true}"#, r#"stats {"name":"db","tally":true}"#]
+        );
+        let expected = json!({"watchers": {"Web": {"state": "active", "numprocesses": 1, "starts": 3,
+            "restarts": 2, "ends": 2, "processes": {"17": {}}},
             "db": {"state": "stopped", "processes": {}}}});
         assert_eq!(verdict.data, expected);
         let (_, verdict) = play(Stats::new(vec!["wob".to_owned()], Duration::ZERO), &[states]);

@@ -10,8 +10,8 @@ use crate::reply::Refusal;
 
 /// The arguments of `stats`; `process` and `extended` count only with a name.
 pub(super) fn stats(arguments: &Arguments<'_>) -> Result<StatsQuery, Refusal> {
+    let tally = arguments.says_true("tally");
     let Some(name) = arguments.find_name()? else {
-        let tally = arguments.says_true("tally");
         return Ok(StatsQuery { name: None, process: None, extended: false, tally });
     };
     let process = match arguments.find("process")? {
@@ -19,5 +19,5 @@ pub(super) fn stats(arguments: &Arguments<'_>) -> Result<StatsQuery, Refusal> {
         None => None,
     };
     let extended = arguments.flag("extended", false)?;
-    Ok(StatsQuery { name: Some(name), process, extended, tally: false })
+    Ok(StatsQuery { name: Some(name), process, extended, tally })
 }

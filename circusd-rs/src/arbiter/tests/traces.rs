@@ -1008,9 +1008,9 @@ fn figures_get_age_start_and_worker() {
 #[test]
 fn what_was_counted_is_told_to_who_asks() {
     let mut play = Play::new(vec![of("One", 1)]);
-    let mut asked = |tally: bool| {
+    let mut asked = |name: Option<&str>, tally: bool| {
         play.ask(Command::Stats(circus_protocol::command::StatsQuery {
-            name: None,
+            name: name.map(str::to_owned),
             process: None,
             extended: false,
             tally,
@@ -1020,13 +1020,18 @@ fn what_was_counted_is_told_to_who_asks() {
         play.take()
     };
     check(
-        &asked(false),
+        &asked(None, false),
         r#"sample 1
            reply 1: ok {"infos":{"One":{"101":"No such process (stopped?)"}}}"#,
     );
     check(
-        &asked(true),
+        &asked(None, true),
         r#"sample 1
            reply 2: ok {"infos":{"One":{"101":"No such process (stopped?)"}},"tally":{"One":{"state":"active","numprocesses":1,"starts":1,"restarts":0,"ends":0}}}"#,
+    );
+    check(
+        &asked(Some("one"), true),
+        r#"sample 1
+           reply 3: ok {"name":"one","info":{"101":"No such process (stopped?)"},"tally":{"One":{"state":"active","numprocesses":1,"starts":1,"restarts":0,"ends":0}}}"#,
     );
 }
