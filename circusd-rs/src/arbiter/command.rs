@@ -87,7 +87,7 @@ impl Arbiter {
         let waiting = selection.waiting;
         match self.choose(selection)? {
             Chosen::One(id) => {
-                self.refuse_conflicts(id)?;
+                self.refuse_conflicts(id, work)?;
                 let goal = if waiting { Goal::Up { before: self.pids(id) } } else { Goal::Begun };
                 self.start_now(id, "start", work);
                 self.claim(operation(reply, waiting, Shape::Started), vec![(id, goal)], "start", work);

@@ -18,7 +18,7 @@ use crate::arbiter::id::WatcherId;
 use crate::arbiter::question::Preparation;
 use crate::arbiter::readiness::word;
 use crate::arbiter::standing::CONFLICT;
-use crate::arbiter::watcher::{Phase, Wanted, Watcher};
+use crate::arbiter::watcher::{Phase, RefusedStart, Wanted, Watcher};
 use crate::arbiter::{Arbiter, Work};
 
 /// What a watcher that shall start waits for.
@@ -134,7 +134,11 @@ impl Arbiter {
         let name = watcher.config.name.original().to_owned();
         let (gate, refused) = match gate {
             Ok(gate) => (gate, None),
-            Err(other) => (None, Some(format!("'{name}'{CONFLICT}'{other}', which runs"))),
+            Err(other) => {
+                let text = format!("'{name}'{CONFLICT}'{other}', which runs");
+                self.note_refused(id, other, text.clone(), work);
+                (None, Some(text))
+            }
         };
         let clear = starts && gate.is_none() && refused.is_none();
         if let Some(watcher) = self.watchers.get_mut(&id) {
@@ -225,18 +229,25 @@ impl Arbiter {
         found
     }
 
-    /// Refuses a start that a conflict would forbid.
-    pub(super) fn refuse_conflicts(&self, id: WatcherId) -> Result<(), Refusal> {
-        for id in self.down_before(id).into_iter().chain([id]) {
-            let (Some(rule), Some(watcher)) = (self.rule(id), self.watchers.get(&id)) else { continue };
-            if let (true, Err(other)) = (watcher.is_stopped(), self.gate(rule)) {
-                let name = watcher.config.name.original();
-                return Err(Refusal::Conflict(format!(
-                    "'{name}' is in conflict with '{other}', which runs; stop it first"
-                )));
+    /// Refuses a start that a conflict would forbid; who was to start remembers it.
+    pub(super) fn refuse_conflicts(&mut self, id: WatcherId, work: &Work) -> Result<(), Refusal> {
+        for before in self.down_before(id).into_iter().chain([id]) {
+            let (Some(rule), Some(watcher)) = (self.rule(before), self.watchers.get(&before)) else {
+                continue;
+            };
+            if let (true, Err(by)) = (watcher.is_stopped(), self.gate(rule)) {
+                let text = format!("'{}'{CONFLICT}'{by}', which runs", watcher.config.name.original());
+                self.note_refused(id, by, text.clone(), work);
+                return Err(Refusal::Conflict(format!("{text}; stop it first")));
             }
         }
         Ok(())
+    }
+
+    fn note_refused(&mut self, id: WatcherId, by: String, text: String, work: &Work) {
+        if let Some(watcher) = self.watchers.get_mut(&id) {
+            watcher.record.refused = Some(RefusedStart { at: work.now.wall, by, text });
+        }
     }
 }
 

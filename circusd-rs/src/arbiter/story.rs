@@ -20,7 +20,7 @@ use crate::arbiter::effect::{Effect, Feed, Recollection};
 use crate::arbiter::id::{JobId, Key, ReplyTo, WatcherId};
 use crate::arbiter::input::{LastWords, StreamState, StreamTrouble};
 use crate::arbiter::standing::{Reason, Standing};
-use crate::arbiter::watcher::Watcher;
+use crate::arbiter::watcher::{RefusedStart, Watcher};
 use crate::arbiter::{Arbiter, Work, spawnspec};
 use card::{Card, End, WINDOW};
 use verdict::{Verdict, signal_name, verdict};
@@ -143,6 +143,7 @@ impl Story<'_> {
         put("reason", standing.reason.to_string().into());
         put("waiting_for", standing.reason.waiting_for().map_or(Value::Null, Value::from));
         put("until", standing.until.map_or(Value::Null, float));
+        put("refused_start", self.watcher.record.refused.as_ref().map_or(Value::Null, refused));
         put("ready", self.watcher.readiness.told().to_json());
         put(
             "outputs",
@@ -176,6 +177,12 @@ impl Story<'_> {
         let mut text = format!("{name} is {state}{since}: {reason}.");
         if let Some(until) = until {
             text += &format!(" That changes by itself in {}.", span(until - self.now));
+        }
+        // What the reason says already need not be said twice.
+        if let Some(RefusedStart { at, text: why, .. }) = &self.watcher.record.refused
+            && !text.contains(why.as_str())
+        {
+            text += &format!(" A start was refused {} ago: {why}.", span(self.now - at));
         }
         for trouble in self.troubles {
             text += &format!("\n{}", self.trouble(trouble));
@@ -234,6 +241,10 @@ impl Story<'_> {
         }
         text
     }
+}
+
+fn refused(start: &RefusedStart) -> Value {
+    json!({"time": float(start.at), "by": start.by, "reason": start.text})
 }
 
 fn told(trouble: &StreamTrouble) -> Value {

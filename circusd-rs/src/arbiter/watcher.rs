@@ -47,6 +47,7 @@ use crate::arbiter::time::{Moment, Now};
 use crate::config::option::{self, Trigger};
 use crate::config::policy::{Policy, Restart};
 use crate::config::{Global, WatcherConfig};
+pub(super) use standing::RefusedStart;
 
 /// What circus prints as status, with what is only known in it.
 #[derive(Debug, Clone, PartialEq)]

@@ -306,6 +306,19 @@ fn rivals_are_refused() {
         assert_eq!(refusal(&play.replies[&reply]).to_string(), text);
     }
     assert_eq!(play.all_living().len(), 1);
+    // It is remembered until a start succeeds, whatever it is asked meanwhile.
+    play.pass(90.0);
+    let told = |play: &mut Play, name: &str| {
+        let why = play.ask(Command::Why { name: name.to_owned() });
+        let told = body(&play.replies[&why]).clone();
+        (told["refused_start"].clone(), told["story"].as_str().unwrap_or_default().to_owned())
+    };
+    play.ask(Command::Stop(named("app")));
+    let (refused, story) = told(&mut play, "app");
+    let reason = "'db' is in conflict with 'neo', which runs";
+    assert_eq!(refused, serde_json::json!({"time": 1000.0, "by": "neo", "reason": reason}));
+    assert!(story.contains(&format!(" A start was refused 90 s ago: {reason}.")), "{story}");
+    assert_eq!(told(&mut play, "neo").0, serde_json::Value::Null);
     // One that is on its way out is waited for.
     play.manners.insert("neo".to_owned(), Manners { stubborn: true, ..POLITE });
     play.ask(Command::Stop(at_once(named("neo"))));
@@ -314,6 +327,7 @@ fn rivals_are_refused() {
     assert_eq!(state(&mut play, "db"), "starting waits for neo to stop");
     play.pass(30.0);
     assert_eq!((play.living("neo").len(), play.living("db").len()), (0, 1));
+    assert_eq!(told(&mut play, "db").0, serde_json::Value::Null, "a start has succeeded");
     // Of several that are to start together the first wins, and the other does not lie in wait.
     let mut watchers = manual(&["db", "neo"]);
     for config in &mut watchers {

@@ -35,6 +35,7 @@ impl Watcher {
         };
         let started = process.started;
         self.cards.born();
+        self.record.refused = None;
         self.publish_at(EventKind::Spawn { pid }, started, ctx);
         let tries = std::mem::take(&mut self.tries);
         if tries.stalled() > 0 {

@@ -21,6 +21,8 @@ pub(in crate::arbiter) struct Record {
     pub(super) error: String,
     /// How the last process that ended by itself did.
     pub(super) exit_code: Option<i32>,
+    /// The last start that a conflict refused, until one succeeds.
+    pub(in crate::arbiter) refused: Option<RefusedStart>,
     /// What is wrong with its streams.
     pub(in crate::arbiter) stdout: Option<Box<StreamTrouble>>,
     pub(in crate::arbiter) stderr: Option<Box<StreamTrouble>>,
@@ -29,8 +31,19 @@ pub(in crate::arbiter) struct Record {
 impl Default for Record {
     fn default() -> Self {
         let (error, halt) = (String::new(), Reason::NotStarted);
-        Self { since: None, halt, error, exit_code: None, stdout: None, stderr: None }
+        Self { since: None, halt, error, exit_code: None, refused: None, stdout: None, stderr: None }
     }
+}
+
+/// A start that was refused.
+#[derive(Debug, Clone, PartialEq)]
+pub(in crate::arbiter) struct RefusedStart {
+    /// Unix time.
+    pub(in crate::arbiter) at: f64,
+    /// Who was in the way.
+    pub(in crate::arbiter) by: String,
+    /// In the words of the answer.
+    pub(in crate::arbiter) text: String,
 }
 
 impl Watcher {

@@ -51,8 +51,17 @@ pub(super) fn native(place: Place<'_>, story: &Map<String, Value>, now: f64) -> 
     links
 }
 
-fn wanted(place: Place<'_>, _: &Map<String, Value>, cause: &str, reason: &str, _: f64) -> Option<Link> {
+fn wanted(place: Place<'_>, story: &Map<String, Value>, cause: &str, reason: &str, now: f64) -> Option<Link> {
     let start = || place.command("start");
+    // Somebody wanted it up, and was refused.
+    if let ("not-started" | "asked", Some(refused)) =
+        (cause, story.get("refused_start").and_then(Value::as_object))
+    {
+        let ago = number(refused, "time").map_or(String::new(), |at| format!(" {} ago", span(now - at)));
+        let said = format!("{reason}; a start was refused{ago}: {}", text(refused, "reason"));
+        let stop = Place { watcher: text(refused, "by"), ..place }.command("stop");
+        return Some(Link::broken("wanted", said, format!("{stop}; then {}", start())));
+    }
     Some(match cause {
         "not-started" => Link::broken("wanted", reason, start()),
         "asked" => Link::broken("wanted", format!("it is stopped: {reason}"), start()),
@@ -275,6 +284,23 @@ mod tests {
             assert_eq!(found.0, link, "{cause}: {found:?}");
             assert!(found.2.contains(part), "{cause}: {found:?}");
         }
+    }
+
+    #[test]
+    fn a_refused_start_names_who_was_in_the_way() {
+        let refused =
+            json!({"time": 910.0, "by": "db", "reason": "'web' is in conflict with 'db', which runs"});
+        let (link, text, remedy) = judged(json!({
+            "cause": "not-started", "reason": "it was not started yet", "crash": null, "refused_start": refused,
+        }));
+        assert_eq!(
+            (link.as_str(), text.as_str()),
+            (
+                "wanted",
+                "it was not started yet; a start was refused 90 s ago: 'web' is in conflict with 'db', which runs"
+            )
+        );
+        assert_eq!(remedy, "circusman stop db --on n1; then circusman start web --on n1");
     }
 
     #[test]
