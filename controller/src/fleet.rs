@@ -45,6 +45,7 @@ enum Ask {
     Pull(OperationId, Pulled),
     Abandon(OperationId),
     Replace(Inventory),
+    Services(Option<ServicesFile>),
     Follow(Pace),
     Figures(Option<Duration>),
     Indebted(oneshot::Sender<Vec<String>>),
@@ -114,6 +115,12 @@ impl Fleet {
     pub fn replace_inventory(&mut self, inventory: Inventory) {
         self.inventory = inventory.clone();
         self.handle.ask(Ask::Replace(inventory));
+    }
+
+    /// Another `--services FILE` from now on; the one before.
+    pub fn replace_services(&mut self, services: Option<ServicesFile>) -> Option<ServicesFile> {
+        self.handle.ask(Ask::Services(services.clone()));
+        std::mem::replace(&mut self.services, services)
     }
 
     /// Follows every node from now on, those of later inventories too: one connection for each that is

@@ -39,6 +39,7 @@ pub(crate) struct Cluster {
 }
 
 /// What `circusman --json` printed, and how it exited.
+#[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) exit: i32,
     pub(crate) document: Value,

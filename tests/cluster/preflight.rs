@@ -94,6 +94,31 @@ fn a_start_in_order_looks_first() {
     cluster.assert_no_one_shots();
 }
 
+/// A rolling start looks first, too, at what it will start.
+#[test]
+fn a_rolling_start_looks_first() {
+    let mut cluster = Cluster::start_edited(MIXED, edit);
+    cluster.all_do(&["configure", "--yes"]);
+    let holder = TcpListener::bind((cluster.addresses[1].as_str(), 9160)).expect("a port");
+    let refused = cluster.ask(4, &["start", "--rolling", "cassandra"]);
+    assert_eq!(
+        (refused.exit, refused.document["operation"].as_str()),
+        (1, Some("preflight")),
+        "{:#}",
+        refused.document
+    );
+    assert!(texts(&refused, 1).iter().any(|text| text.contains("port 9160 is taken")), "{refused:?}");
+    assert_eq!(cluster.all_do(&["status"]).watchers("cassandra"), ["stopped"; 4], "nothing was started");
+    let usage = cluster.ask(4, &["start", "--skip-preflight", "cassandra"]);
+    assert_eq!(usage.exit, 2, "{:#}", usage.document);
+    // The others are not in its way.
+    let started = cluster.all_do(&["start", "--rolling", "--batch", "4", "--skip-preflight", "neo4j"]);
+    assert_eq!(started.watchers("neo4j"), ["active"; 4], "{:#}", started.document);
+    drop(holder);
+    cluster.all_do(&["stop", "--yes"]);
+    cluster.assert_no_one_shots();
+}
+
 /// Something that says a version as a Java does: on stderr.
 fn a_java(cluster: &Cluster, version: &str) {
     let path = cluster.base().join("java/bin/java");

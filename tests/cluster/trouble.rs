@@ -82,3 +82,36 @@ fn specs_that_do_not_parse_are_usage_errors() {
         assert!(stdout.is_empty() && !stderr.is_empty(), "{spec:?}: {stdout}{stderr}");
     }
 }
+
+/// What was begun with a services file goes on with it, wherever it is resumed from.
+#[test]
+fn resume_remembers_the_services_file() {
+    let mut cluster = Cluster::start(MIXED);
+    // A stock node knows nothing of its services; here it cannot write.
+    let (folder, away) = (cluster.path(1, "etc/neo4j"), cluster.path(1, "etc/away"));
+    std::fs::rename(&folder, &away).expect("it was there");
+    let failed = cluster.ask(4, &["configure", "--yes", "neo4j"]);
+    assert_eq!((failed.exit, failed.states()[1]), (1, "refused"), "{:#}", failed.document);
+    std::fs::rename(&away, &folder).expect("back again");
+    let range = cluster.range(4);
+    let resume = || {
+        let mut command = circusman(cluster.base());
+        command.current_dir("/").args(["--cluster", &range, "--json", "resume", "--yes"]);
+        run(&mut command)
+    };
+    let (ini, gone) = (cluster.base().join("node.ini"), cluster.base().join("gone.ini"));
+    std::fs::rename(&ini, &gone).expect("it was there");
+    let (exit, stdout, stderr) = resume();
+    assert_eq!(exit, 2, "{stdout}{stderr}");
+    assert!(
+        stderr.contains(&format!("was begun with --services: {}: No such file", ini.display())),
+        "{stderr}"
+    );
+    assert!(stderr.contains("put the file back, or name another one"), "{stderr}");
+    std::fs::rename(&gone, &ini).expect("back again");
+    let (exit, stdout, stderr) = resume();
+    assert_eq!(exit, 0, "{stdout}{stderr}");
+    assert!(stderr.contains(&format!("with --services {}, as then", ini.display())), "{stderr}");
+    assert!(folder.join("neo4j.properties").is_file(), "{stdout}");
+    cluster.assert_no_one_shots();
+}

@@ -53,8 +53,8 @@ pub struct StartArgs {
     /// What and how.
     #[command(flatten)]
     pub order: OrderArgs,
-    /// Do not look first at what the start would meet
-    #[arg(long, requires = "ordered")]
+    /// With --ordered or --rolling: do not look first at what the start would meet
+    #[arg(long)]
     pub skip_preflight: bool,
 }
 

@@ -36,6 +36,7 @@ pub(super) async fn configure(
         args: &args.rolling,
         request: Some(request.clone()),
         dry_run: args.dry_run,
+        skip_preflight: true,
     };
     if args.rolling.rolling && args.dry_run {
         return rolling::run(session, global, rolling).await;

@@ -1,16 +1,18 @@
 //! `history` shows the journal of operations; `resume` finishes one on the nodes where it is not done.
 
-use clap::{Args, Parser};
-use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
 
 use super::exit::Exit;
 use super::output::{data, talk};
 use super::session::{Session, Stop};
 use super::store::Store;
-use super::{Choice, Cli, Global, Verb, journal, perform};
-use crate::cluster::journal::Record;
+use super::{Choice, Cli, Global, Verb, journal, perform, session};
+use crate::cluster::journal::{Begun, Record};
+use crate::fleet::ServicesFile;
 use crate::inventory::fold::counted;
 use crate::render;
+use clap::{Args, Parser};
+use serde_json::{Value, json};
 
 /// `history`.
 #[derive(Debug, Clone, Args)]
@@ -88,13 +90,44 @@ pub(super) async fn resume(session: &mut Session, global: &Global, args: &Resume
             counted(&left)
         )));
     }
+    let described = services_of(session, global, &record)?;
     session.words = words;
     session.only = Some(left);
     let global = Global { on: None, failed: None, choice: Choice::default(), ..global.clone() };
+    let own = described
+        .map(|(path, file)| (session.services.replace(path), session.fleet.replace_services(Some(file))));
     // It is one command of the session, so it may be one of this one.
     let result = Box::pin(perform::perform(session, &global, &verb)).await;
     session.only = None;
+    if let Some((path, file)) = own {
+        session.services = path;
+        session.fleet.replace_services(file);
+    }
     result
+}
+
+/// The services file that the operation had, unless this command names one.
+///
+/// # Errors
+/// It is gone, or wrong by now.
+fn services_of(
+    session: &Session,
+    global: &Global,
+    record: &Record,
+) -> Result<Option<(PathBuf, ServicesFile)>, Stop> {
+    let Begun { id, services: Some(path), .. } = &record.begun else { return Ok(None) };
+    if global.services.is_some() || session.services.as_deref() == Some(Path::new(path)) {
+        return Ok(None);
+    }
+    let path = PathBuf::from(path);
+    let read = session::services(Some(&path)).map_err(|stop| {
+        let remedy = "put the file back, or name another one with `--services FILE`";
+        Stop::usage(format!("operation {id} was begun with --services: {stop}; {remedy}"))
+    })?;
+    if !global.quiet {
+        talk(&render::table::plain(&format!("with --services {}, as then", path.display())));
+    }
+    Ok(read.map(|file| (path, file)))
 }
 
 /// The command, with this one's confirmation instead of the one it was given then.

@@ -50,6 +50,7 @@ impl Writer {
             spec: session.cluster.inventory.spec.clone(),
             operation: operation.to_owned(),
             words: session.words.clone(),
+            services: session.services.as_ref().map(|path| path.to_string_lossy().into_owned()),
             targets: targets.to_vec(),
         };
         let Some(dir) = session.store.operations() else { return Self { file: None, id: None } };

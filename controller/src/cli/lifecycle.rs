@@ -15,18 +15,23 @@ pub(super) struct Said<'a> {
     pub(super) ordered: bool,
     pub(super) dry_run: bool,
     pub(super) rolling: &'a RollingArgs,
-    /// Of an ordered start.
+    /// Of a start that looks first.
     pub(super) skip_preflight: bool,
 }
 
 pub(super) async fn run(session: &mut Session, global: &Global, said: Said<'_>) -> Result<Exit, Stop> {
     let Said { deed, names, ordered, dry_run, rolling, skip_preflight } = said;
     if rolling.rolling {
-        let change = Change { deed, names, args: rolling, request: None, dry_run };
+        let change = Change { deed, names, args: rolling, request: None, dry_run, skip_preflight };
         return rolling::run(session, global, change).await;
     }
     if rolling.crashes.is_some() && !(ordered && deed == Deed::Start) {
         return Err(Stop::usage("--crashes says how long to wait; add --rolling, or --ordered to a start"));
+    }
+    if skip_preflight && !ordered {
+        return Err(Stop::usage(
+            "--skip-preflight is for a start that looks first; add --ordered or --rolling",
+        ));
     }
     let operation = operation(deed, names.to_vec());
     let is_start = deed == Deed::Start;

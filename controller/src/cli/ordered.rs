@@ -25,7 +25,7 @@ use super::planned::{self, Plan};
 use super::progress::{self, First, Interrupts, Purpose};
 use super::session::{ACT_TIMEOUT, READ_TIMEOUT, Session, Stop};
 use super::survey::Survey;
-use super::{FreshArgs, Global, ReadyArgs, rolling, whole};
+use super::{FreshArgs, Global, ReadyArgs, preflight, rolling, whole};
 use crate::cluster::ready::MANY;
 use crate::cluster::sequence::{self, Group, Place, Step};
 use crate::fleet::Pulled;
@@ -191,25 +191,12 @@ impl<'a> Walk<'a> {
         self.start(survey, &args.names).await
     }
 
-    /// What would go wrong is known before anything is changed. Warnings, and nodes that cannot look, are
-    /// told and keep nothing from being done.
     async fn preflight(&mut self, survey: &Survey, names: &[String]) -> Result<(), Broken> {
         let begun = Instant::now();
-        for Group { names, nodes } in sequence::groups(&self.places(survey)?, names) {
-            let result = self.run(Operation::Preflight { names }, ACT_TIMEOUT, &nodes).await;
-            let (Ok(last) | Err(Broken::Failed(last))) = result.map(Box::new) else { continue };
-            let exit = Exit::of(&last.1);
-            if exit == Exit::Interrupted || render::findings::any_problem(&last.1) {
-                self.phases.push(("preflight", begun.elapsed()));
-                return Err(Broken::Failed(last));
-            }
-            let remarks = render::findings::remarks(&last.1);
-            if !(self.global.quiet || remarks.is_empty()) {
-                talk(remarks.trim_end());
-            }
-        }
+        let groups = sequence::groups(&self.places(survey)?, names);
+        let looked = preflight::look(self.session, self.global, &mut self.interrupts, groups).await;
         self.phases.push(("preflight", begun.elapsed()));
-        Ok(())
+        looked.map_err(Broken::Failed)
     }
 
     async fn start(&mut self, survey: &Survey, names: &[String]) -> Result<Last, Broken> {
@@ -332,7 +319,8 @@ impl<'a> Walk<'a> {
                 return Err(stop);
             }
         };
-        let outcome = self.complete(&operation, outcome, !whole && self.interrupts.how() != Pulled::No);
+        let interrupted = !whole && self.interrupts.how() != Pulled::No;
+        let outcome = complete(&self.targets, &operation, outcome, interrupted);
         let exit = Exit::of(&outcome);
         outcome.nodes.iter().for_each(|row| self.journal.row(row));
         self.journal.end(exit, self.global);
@@ -357,35 +345,38 @@ impl<'a> Walk<'a> {
         data(&if self.global.json { format!("{text:#}\n") } else { format!("{text}\n") });
         Ok(exit)
     }
+}
 
-    fn complete(&self, operation: &Operation, outcome: Outcome, interrupted: bool) -> Outcome {
-        let elapsed = outcome.elapsed;
-        let verb = render::json::name(operation);
-        // A step that is done is not the whole.
-        let cut = |row: NodeOutcome| match row.state {
-            NodeState::Done | NodeState::Unchanged if interrupted => NodeOutcome {
-                state: NodeState::Cancelled,
-                reason: format!("interrupted after `{verb}`"),
-                ..row
-            },
-            _ => row,
-        };
-        let mut known: HashMap<String, NodeOutcome> =
-            outcome.nodes.into_iter().map(|row| (row.node.clone(), cut(row))).collect();
-        let missing = |node: &String| NodeOutcome {
-            node: node.clone(),
-            state: if interrupted { NodeState::Cancelled } else { NodeState::Skipped },
-            reason: if interrupted {
-                "interrupted".to_owned()
-            } else {
-                format!("`{verb}` did not succeed elsewhere; nothing more was done")
-            },
-            daemon: None,
-            data: Value::Null,
-            elapsed,
-        };
-        let nodes =
-            self.targets.iter().map(|node| known.remove(node).unwrap_or_else(|| missing(node))).collect();
-        Outcome { nodes, elapsed }
-    }
+/// A row for each target: those that the last operation was not about are skipped, or cancelled.
+pub(super) fn complete(
+    targets: &[String],
+    operation: &Operation,
+    outcome: Outcome,
+    interrupted: bool,
+) -> Outcome {
+    let elapsed = outcome.elapsed;
+    let verb = render::json::name(operation);
+    // A step that is done is not the whole.
+    let cut = |row: NodeOutcome| match row.state {
+        NodeState::Done | NodeState::Unchanged if interrupted => {
+            NodeOutcome { state: NodeState::Cancelled, reason: format!("interrupted after `{verb}`"), ..row }
+        }
+        _ => row,
+    };
+    let mut known: HashMap<String, NodeOutcome> =
+        outcome.nodes.into_iter().map(|row| (row.node.clone(), cut(row))).collect();
+    let missing = |node: &String| NodeOutcome {
+        node: node.clone(),
+        state: if interrupted { NodeState::Cancelled } else { NodeState::Skipped },
+        reason: if interrupted {
+            "interrupted".to_owned()
+        } else {
+            format!("`{verb}` did not succeed elsewhere; nothing more was done")
+        },
+        daemon: None,
+        data: Value::Null,
+        elapsed,
+    };
+    let nodes = targets.iter().map(|node| known.remove(node).unwrap_or_else(|| missing(node))).collect();
+    Outcome { nodes, elapsed }
 }

@@ -15,16 +15,17 @@ use super::confirm::require_yes;
 use super::exit::Exit;
 use super::journal::Writer;
 use super::lifecycle::{self, Said};
+use super::ordered::complete;
 use super::output::{data, talk};
 use super::perform::print;
 use super::progress::{self, First, Interrupts};
 use super::session::{ACT_TIMEOUT, READ_TIMEOUT, Session, Stop};
 use super::survey::place;
-use super::{Global, planned};
+use super::{Global, planned, preflight};
 use crate::cluster::names::{Listed, Unselected, select};
 use crate::cluster::procedure::Verdict;
 use crate::cluster::ready::MANY;
-use crate::cluster::rolling::{self, Act, Batch, Deed, Level, Manner, Next, Roll, Share};
+use crate::cluster::rolling::{self, Act, Batch, Deed, Level, Manner, Move, Next, Roll, Share};
 use crate::cluster::sequence::{Group, Place};
 use crate::fleet::Pulled;
 use crate::inventory::fold::{counted, fold};
@@ -148,6 +149,8 @@ pub(super) struct Change<'a> {
     pub(super) request: Option<ConfigureRequest>,
     /// Only the plan.
     pub(super) dry_run: bool,
+    /// A start does not look first.
+    pub(super) skip_preflight: bool,
 }
 
 pub(super) async fn run(session: &mut Session, global: &Global, change: Change<'_>) -> Result<Exit, Stop> {
@@ -173,13 +176,37 @@ pub(super) async fn run(session: &mut Session, global: &Global, change: Change<'
     if change.deed != Deed::Start {
         consent(global, &result, change.names, &targets, &batches).await?;
     }
-    let journal = Writer::begin(session, render::json::name(&result), &targets);
+    let mut journal = Writer::begin(session, render::json::name(&result), &targets);
+    if change.deed == Deed::Start && !change.skip_preflight {
+        let looked = preflight::look(session, global, &mut interrupts, started(&batches)).await;
+        if let Err((operation, outcome)) = looked.map_err(|broken| *broken) {
+            let interrupted = interrupts.how() != Pulled::No;
+            let rows = complete(&targets, &operation, outcome, interrupted).nodes;
+            rows.iter().for_each(|row| journal.row(row));
+            let exit = finish(session, global, &operation, rows);
+            journal.end(exit, global);
+            return Ok(exit);
+        }
+    }
     let roll = Roll::new(batches, manner, targets, early.clone());
     let mut rolling = Rolling { session, global, change, roll, journal, interrupts };
     rolling.tell(&result, &early);
     let (exit, outcome) = rolling.run().await;
     print(session, global, &result, &outcome, exit);
     Ok(exit)
+}
+
+/// What the batches start, on which nodes: what is to be looked at first. Each node once for each name.
+fn started(batches: &[Batch]) -> Vec<Group> {
+    let mut groups: Vec<Group> = Vec::new();
+    for made in batches.iter().flat_map(|batch| &batch.moves) {
+        let Move::Do(Act::Start, group) = made else { continue };
+        match groups.iter_mut().find(|known| known.names == group.names) {
+            Some(known) => known.nodes.extend(group.nodes.iter().cloned()),
+            None => groups.push(group.clone()),
+        }
+    }
+    groups
 }
 
 /// The rows of a change that did not come to be.

@@ -2,7 +2,7 @@
 //! a console, have in common.
 
 use std::collections::{BTreeSet, HashSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -131,6 +131,8 @@ pub struct Session {
     kept: usize,
     /// The command that is being carried out, for the journal.
     pub words: Vec<String>,
+    /// The absolute path of the `--services` file.
+    pub(super) services: Option<PathBuf>,
     /// The nodes that a resumed operation is about.
     pub(super) only: Option<Vec<String>>,
     /// Tells when the SPEC's sources name other nodes.
@@ -146,7 +148,8 @@ impl Session {
         let cluster = resolve(global, &store).await?;
         let services = services(global.services.as_deref())?;
         let fleet = Fleet::new(cluster.inventory.clone(), services);
-        Ok(Self::new(store, cluster, fleet))
+        let path = global.services.as_ref().and_then(|path| std::path::absolute(path).ok());
+        Ok(Self { services: path, ..Self::new(store, cluster, fleet) })
     }
 
     /// Of a cluster that is known already.
@@ -161,6 +164,7 @@ impl Session {
             answering,
             kept: 0,
             words: Vec::new(),
+            services: None,
             only: None,
             follower: None,
         }
@@ -295,7 +299,7 @@ impl Session {
     }
 }
 
-fn services(path: Option<&Path>) -> Result<Option<ServicesFile>, Stop> {
+pub(super) fn services(path: Option<&Path>) -> Result<Option<ServicesFile>, Stop> {
     let load = |path| ServicesFile::load(path).map_err(|errors| Stop::usage(errors.join("\n")));
     path.map(load).transpose()
 }

@@ -39,6 +39,8 @@ pub struct Begun {
     pub operation: String,
     /// The command as it was given, options and all, without the program's name.
     pub words: Vec<String>,
+    /// The absolute path of the `--services` file, if one was given.
+    pub services: Option<String>,
     /// The names of the targeted nodes.
     pub targets: Vec<String>,
 }
@@ -82,7 +84,8 @@ impl Begun {
     pub fn line(&self) -> String {
         let value = json!({
             "schema": SCHEMA, "id": self.id, "time": self.time, "user": self.user, "cluster": self.cluster,
-            "spec": self.spec, "operation": self.operation, "words": self.words, "targets": self.targets,
+            "spec": self.spec, "operation": self.operation, "words": self.words, "services": self.services,
+            "targets": self.targets,
         });
         format!("{value}\n")
     }
@@ -107,6 +110,8 @@ impl Begun {
             spec: text("spec")?,
             operation: text("operation")?,
             words: list("words")?,
+            // Older lines have none.
+            services: text("services").ok(),
             targets: list("targets")?,
         })
     }
@@ -247,6 +252,7 @@ impl Record {
         put("spec", begun.spec.clone().into());
         put("operation", begun.operation.clone().into());
         put("words", begun.words.clone().into());
+        put("services", begun.services.clone().into());
         put("outcome", self.outcome().into());
         put("exit", self.ended.map_or(Value::Null, |ended| ended.exit.into()));
         put(
@@ -272,6 +278,7 @@ mod tests {
             spec: "node[1-3]".to_owned(),
             operation: "restart".to_owned(),
             words: ["restart", "neo4j", "--rolling"].map(str::to_owned).to_vec(),
+            services: Some("/srv/lab/services.ini".to_owned()),
             targets: ["node1", "node2", "node3"].map(str::to_owned).to_vec(),
         }
     }
@@ -301,6 +308,14 @@ mod tests {
         text.push_str(&Ended { time: 1_795_344_260.0, exit: 5 }.line());
         let whole = Record::parse(&text, false).expect("all of it");
         assert_eq!((whole.outcome(), whole.elapsed()), ("failed", Some(Duration::from_millis(1500))));
+    }
+
+    #[test]
+    fn what_older_consoles_wrote_is_read() {
+        let text = begun().line().replace(r#""services":"/srv/lab/services.ini","#, "");
+        assert!(!text.contains("services"), "{text}");
+        let record = Record::parse(&text, false).expect("an older line");
+        assert_eq!(record.begun, Begun { services: None, ..begun() });
     }
 
     #[test]

@@ -177,6 +177,7 @@ impl Actor {
                 self.inventory = inventory;
                 self.perform(effects);
             }
+            Ask::Services(services) => self.services = services,
             Ask::Follow(pace) => self.follow(pace),
             Ask::Figures(every) => {
                 let effects = self.cluster.want_figures(now, every);

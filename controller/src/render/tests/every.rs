@@ -116,6 +116,7 @@ fn record(id: u64, words: &[&str]) -> Record {
             spec: "node[1-4]".to_owned(),
             operation: "restart".to_owned(),
             words: words.iter().map(|word| (*word).to_owned()).collect(),
+            services: Some("/srv/lab/services.ini".to_owned()),
             targets: (1..5).map(|n| format!("node{n}")).collect(),
         },
         rows: [
