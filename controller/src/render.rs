@@ -11,6 +11,7 @@ pub mod table;
 pub mod units;
 
 mod chain;
+pub(crate) mod cluster;
 pub(crate) mod files;
 pub(crate) mod history;
 pub(crate) use readiness::{all_ready, phases};

@@ -5,7 +5,6 @@
 use std::path::Path;
 
 use clap::{Args, Subcommand};
-use serde_json::{Value, json};
 
 use super::detect::{self, DetectArgs};
 use super::exit::Exit;
@@ -13,7 +12,7 @@ use super::output::{data, talk};
 use super::session::{self, Cluster, Session, Stop};
 use super::store::Store;
 use super::{DEFAULT_PORT, Global};
-use crate::inventory::{Change, edit, fold, spec};
+use crate::inventory::{Change, edit, spec};
 use crate::render;
 
 /// `cluster`.
@@ -247,33 +246,13 @@ fn show(cluster: &Cluster, global: &Global) {
         data(&describe(cluster));
         return;
     }
-    let nodes: Vec<Value> = cluster
-        .inventory
-        .nodes
-        .iter()
-        .zip(1_u32..)
-        .map(|(node, identifier)| {
-            json!({"node": node.name, "identifier": identifier, "address": node.address, "endpoint": node.endpoint.to_string()})
-        })
-        .collect();
-    let text = json!({
-        "schema": render::json::SCHEMA, "operation": "cluster", "cluster": cluster.name,
-        "spec": cluster.inventory.spec, "port": cluster.port, "nodes": nodes,
-    });
+    let text = render::cluster::json(&cluster.name, &cluster.inventory, cluster.port);
     data(&if global.json { format!("{text:#}\n") } else { format!("{text}\n") });
 }
 
 /// The cluster as text.
 fn describe(cluster: &Cluster) -> String {
-    let names: Vec<&str> = cluster.inventory.nodes.iter().map(|node| node.name.as_str()).collect();
-    let mut table = render::table::Table::default();
-    table.row(vec!["cluster".to_owned(), cluster.name.clone()]);
-    if cluster.given_name().is_some() {
-        table.row(vec!["spec".to_owned(), cluster.inventory.spec.clone()]);
-    }
-    table.row(vec!["nodes".to_owned(), fold::counted(&names)]);
-    table.row(vec!["port".to_owned(), cluster.port.to_string()]);
-    table.print()
+    render::cluster::text(&cluster.name, &cluster.inventory, cluster.port)
 }
 
 #[cfg(test)]

@@ -12,7 +12,6 @@ use crate::fleet::ServicesFile;
 use crate::inventory::fold::counted;
 use crate::render;
 use clap::{Args, Parser};
-use serde_json::{Value, json};
 
 /// `history`.
 #[derive(Debug, Clone, Args)]
@@ -42,26 +41,16 @@ pub(super) fn history(store: &Store, global: &Global, args: &HistoryArgs) -> Res
     let one = args.id.is_some();
     if global.ndjson {
         for record in records.iter().rev() {
-            data(&format!("{}\n", Value::Object(document(record, one))));
+            data(&format!("{}\n", render::history::json(record, one)));
         }
     } else if global.json {
-        let operations: Vec<_> = records.iter().rev().map(|record| document(record, one)).collect();
-        let text = json!({"schema": render::json::SCHEMA, "operation": "history", "operations": operations});
-        data(&format!("{text:#}\n"));
+        data(&format!("{:#}\n", render::history::document(&records, one)));
     } else if let ([record], true) = (records.as_slice(), one) {
         data(&render::history::one(record));
     } else {
         data(&render::history::list(&records));
     }
     Ok(Exit::Done)
-}
-
-fn document(record: &Record, one: bool) -> serde_json::Map<String, Value> {
-    let mut map = record.to_json();
-    if one {
-        map.insert("nodes".to_owned(), record.outcomes().iter().map(render::json::node).collect());
-    }
-    map
 }
 
 pub(super) async fn resume(session: &mut Session, global: &Global, args: &ResumeArgs) -> Result<Exit, Stop> {

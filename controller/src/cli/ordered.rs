@@ -13,7 +13,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use circus_protocol::command::ResetKind;
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 use tokio::time::Instant;
 
 use super::change::{self, Confirmed};
@@ -333,15 +333,7 @@ impl<'a> Walk<'a> {
             return Ok(exit);
         }
         let cluster = &self.session.cluster.name;
-        let mut document = match render::json::document(&operation, cluster, &outcome, exit.number()) {
-            Value::Object(map) => map,
-            other => Map::from_iter([("nodes".to_owned(), other)]),
-        };
-        document.insert("operation".to_owned(), self.name.into());
-        document.insert("last".to_owned(), render::json::name(&operation).into());
-        let phase = |(name, time): &(&str, Duration)| json!({"phase": name, "elapsed": time.as_secs_f64()});
-        document.insert("phases".to_owned(), self.phases.iter().map(phase).collect());
-        let text = Value::Object(document);
+        let text = render::json::walk(self.name, &operation, cluster, &outcome, exit.number(), &self.phases);
         data(&if self.global.json { format!("{text:#}\n") } else { format!("{text}\n") });
         Ok(exit)
     }

@@ -1,7 +1,9 @@
 //! The journal of operations as text.
 
+use serde_json::{Value, json};
+
 use super::table::Table;
-use super::{groups, units};
+use super::{groups, json, units};
 use crate::cluster::journal::Record;
 use crate::inventory::fold::{counted, fold};
 use crate::outcome::Outcome;
@@ -31,6 +33,21 @@ pub(crate) fn list(records: &[Record]) -> String {
         ]));
     }
     if records.is_empty() { "no operation is kept\n".to_owned() } else { table.print() }
+}
+
+/// One for programs; in full with a row for each node.
+pub(crate) fn json(record: &Record, in_full: bool) -> Value {
+    let mut map = record.to_json();
+    if in_full {
+        map.insert("nodes".to_owned(), record.outcomes().iter().map(json::node).collect());
+    }
+    Value::Object(map)
+}
+
+/// All of them, the newest last. `records` has the newest first.
+pub(crate) fn document(records: &[Record], in_full: bool) -> Value {
+    let operations: Value = records.iter().rev().map(|record| json(record, in_full)).collect();
+    json!({"schema": json::SCHEMA, "operation": "history", "operations": operations})
 }
 
 /// Everything about one.

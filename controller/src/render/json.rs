@@ -9,6 +9,24 @@
 //!    "elapsed": 0.02, "data": {"watchers": {"neo4j": "active"}}}]}
 //! ```
 //!
+//! Some commands add to it, or have a document of their own:
+//!
+//! - a `--dry-run` of what starts, stops or restarts has `dry_run` (true) and, unless it is all at once,
+//!   `batches`: `[{"nodes": […], "steps": [{"do": "start", "watchers": […], "nodes": […]}, {"pause": 1.5}]}]`,
+//!   one after the other. The row of a node then says in which batches it would be. That of `fresh` has
+//!   such lists as `stop` and `start`, the rows of a `configure --dry-run` as `configure`, and those of a
+//!   `reset --dry-run` as `nodes`;
+//! - `fresh`, `start --ordered` and `stop --ordered` have `last`, the operation that the rows are those of,
+//!   and `phases`: `[{"phase": "configure", "elapsed": 0.4}]`, in order;
+//! - `history`: `{"schema", "operation": "history", "operations": […]}`, the newest last, each with `id`,
+//!   `time` and `elapsed` in seconds, `user`, `cluster`, `spec`, `operation`, `words` (the command), `services`
+//!   (the path of its `--services`, or null), `outcome` (`done`, `failed`, `interrupted`, `running`), `exit`,
+//!   `targets`, `left` (the nodes where it is not done) and, of one that was asked for by its number,
+//!   `nodes` as above;
+//! - `cluster`: `{"schema", "operation": "cluster", "cluster", "spec", "port", "nodes": [{"node",
+//!   "identifier", "address", "endpoint"}]}`;
+//! - what ended before there was a result: [`stopped`].
+//!
 //! `data` is described at [`NodeOutcome::data`]. `--ndjson` prints each element of `nodes` on its own line as the node finishes, with `operation`
 //! in front, and a last line like the document above without `nodes`.
 
@@ -91,6 +109,26 @@ pub fn summary(operation: &Operation, cluster: &str, outcome: &Outcome, exit: u8
 pub fn document(operation: &Operation, cluster: &str, outcome: &Outcome, exit: u8) -> Value {
     let mut map = summary(operation, cluster, outcome, exit);
     map.insert("nodes".to_owned(), outcome.nodes.iter().map(node).collect());
+    Value::Object(map)
+}
+
+/// The same of several operations that are one to the user, called `verb`: the result is that of the last.
+#[must_use]
+pub fn walk(
+    verb: &str,
+    last: &Operation,
+    cluster: &str,
+    outcome: &Outcome,
+    exit: u8,
+    phases: &[(&str, std::time::Duration)],
+) -> Value {
+    let mut map = summary(last, cluster, outcome, exit);
+    map.insert("nodes".to_owned(), outcome.nodes.iter().map(node).collect());
+    map.insert("operation".to_owned(), verb.into());
+    map.insert("last".to_owned(), name(last).into());
+    let phase =
+        |(name, time): &(&str, std::time::Duration)| json!({"phase": name, "elapsed": time.as_secs_f64()});
+    map.insert("phases".to_owned(), phases.iter().map(phase).collect());
     Value::Object(map)
 }
 

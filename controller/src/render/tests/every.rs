@@ -4,6 +4,7 @@ use super::*;
 use crate::cluster::journal::{Begun, Ended, Record, Row};
 use crate::cluster::rolling::{Act, Batch, Move};
 use crate::cluster::sequence::Group;
+use crate::inventory::{Inventory, NodeSpec};
 
 /// Two nodes that answer so, and one for each way not to.
 fn outcomes(data: &Value) -> Outcome {
@@ -143,6 +144,61 @@ fn the_journal() {
     insta::assert_snapshot!(history::one(&failed));
     insta::assert_snapshot!(history::one(&killed));
     insta::assert_snapshot!(format!("{:#}", Value::Object(failed.to_json())));
+}
+
+#[test]
+fn what_is_no_single_operation() {
+    let ended = Some(Ended { time: 1_795_344_270.9, exit: 1 });
+    let records = [record(8, &["stop"]), Record { ended, ..record(7, &["restart", "db", "--rolling"]) }];
+    insta::assert_snapshot!("history-text", history::list(&records));
+    insta::assert_snapshot!("history-json", format!("{:#}", history::document(&records[..1], true)));
+
+    let (node, address) = ("node1".to_owned(), "192.0.2.1".to_owned());
+    let endpoint = "tcp://192.0.2.1:5555".parse().expect("an endpoint");
+    let node = NodeSpec { name: node, address, endpoint, from_range: false };
+    let lab = Inventory { nodes: vec![node], spec: "node[1-1]".to_owned() };
+    insta::assert_snapshot!("cluster-text", cluster::text("lab", &lab, 5555));
+    insta::assert_snapshot!("cluster-json", format!("{:#}", cluster::json("lab", &lab, 5555)));
+
+    let last = Operation::Ready { names: names(), wait: true, crashes: 5 };
+    let rows = outcomes(&answer(&last));
+    let phases = [("stop", Duration::from_millis(1500)), ("start", Duration::from_secs(75))];
+    let text = outcome(&last, &rows, Detail::Full) + &super::super::phases(&phases);
+    insta::assert_snapshot!("fresh-text", text);
+    let rows = result(rows.nodes.into_iter().take(1).collect());
+    let document = json::walk("fresh", &last, "lab", &rows, 0, &phases);
+    insta::assert_snapshot!("fresh-json", format!("{document:#}"));
+}
+
+/// Verbs without a result of their own, and what shows what they print instead.
+const OTHERS: [(&str, &str); 9] = [
+    ("console", "the results of the other verbs"),
+    ("resume", "the results of what it resumes"),
+    ("top", "a screen; see the tests of `top`"),
+    ("export", "Prometheus' format; see the tests of `export`"),
+    ("ctl", "circusctl's words; see the tests of `ctl`"),
+    ("listen", "news, a line each; see the tests of `render::news`"),
+    ("demo", "a console"),
+    ("simulate", "a SPEC"),
+    ("completions", "scripts and man pages; see tests/console"),
+];
+
+#[test]
+fn every_verb_has_a_text_and_a_json_snapshot() {
+    use clap::CommandFactory as _;
+    let command = crate::cli::Cli::command();
+    let verbs: Vec<&str> =
+        command.get_subcommands().filter(|verb| !verb.is_hide_set()).map(clap::Command::get_name).collect();
+    for (other, why) in OTHERS {
+        assert!(verbs.contains(&other), "{other} is no verb any more: {why}");
+    }
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/render/tests/snapshots");
+    for verb in verbs.into_iter().filter(|verb| OTHERS.iter().all(|(other, _)| other != verb)) {
+        for form in ["text", "json"] {
+            let file = folder.join(format!("controller__render__tests__every__{verb}-{form}.snap"));
+            assert!(file.is_file(), "{verb}: no snapshot of its {form}; add it to the tests here");
+        }
+    }
 }
 
 #[test]
