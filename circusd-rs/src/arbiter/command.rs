@@ -411,8 +411,8 @@ impl Arbiter {
         }
         work.out.push(Effect::ForgetStreams { watcher: id });
         for key in watcher.processes.keys() {
-            self.keys.remove(key);
-            self.strays.insert(*key);
+            self.keys.remove(&key);
+            self.strays.insert(key);
         }
     }
 

@@ -72,7 +72,7 @@ pub(super) enum Why {
 
 impl Why {
     /// The watcher stops, and this one goes with it.
-    pub(super) fn join_the_watcher(&mut self) {
+    fn join_the_watcher(&mut self) {
         match self {
             Self::Crashed | Self::Replaced | Self::Sequential | Self::Surplus | Self::Watcher => {
                 *self = Self::Watcher;
@@ -127,6 +127,44 @@ impl Process {
 
     pub(super) fn spawning(&self) -> bool {
         self.state == State::Spawning
+    }
+
+    /// The watcher stops, and those on their way out go with it, by `limit` at the latest. True when it
+    /// is to be asked again, by this signal.
+    pub(super) fn join_the_watcher(&mut self, by: Signal, limit: Moment) -> bool {
+        match &mut self.state {
+            State::Spawning | State::Running { .. } => false,
+            State::Draining { why, kill_at } => {
+                why.join_the_watcher();
+                *kill_at = kill_at.map(|at| at.min(limit));
+                false
+            }
+            State::Stopping { why, signal, kill_at, .. } => {
+                why.join_the_watcher();
+                *kill_at = kill_at.map(|at| at.min(limit));
+                let again = *signal != by && kill_at.is_some();
+                if again {
+                    *signal = by;
+                }
+                again
+            }
+        }
+    }
+
+    /// It is one too many: nobody will follow it.
+    pub(super) fn is_surplus(&mut self) {
+        match &mut self.state {
+            State::Spawning | State::Running { .. } => {}
+            State::Stopping { why, .. } | State::Draining { why, .. } => *why = Why::Surplus,
+        }
+    }
+
+    /// SIGKILL was sent: nothing else will be.
+    pub(super) fn is_killed(&mut self) {
+        match &mut self.state {
+            State::Spawning | State::Running { .. } => {}
+            State::Stopping { kill_at, .. } | State::Draining { kill_at, .. } => *kill_at = None,
+        }
     }
 
     /// The next moment at which something is due.

@@ -37,9 +37,11 @@ use crate::arbiter::effect::{Effect, LogLevel};
 use crate::arbiter::id::{JobId, Key, WatcherId};
 use crate::arbiter::operation::{Goal, OpId, Outcome, Ticket};
 use crate::arbiter::order::Order;
-use crate::arbiter::pace::{Slots, Tries};
+use crate::arbiter::pace::Tries;
 use crate::arbiter::process::{Process, State, Why};
+use crate::arbiter::processes::Processes;
 use crate::arbiter::readiness::Readiness;
+use crate::arbiter::slots::Slots;
 use crate::arbiter::sockets::Bound;
 use crate::arbiter::standing::Reason;
 use crate::arbiter::story::card::Cards;
@@ -165,7 +167,7 @@ pub(super) struct Watcher {
     pub(super) reload: Option<Reload>,
     /// Somebody wants what is not replaced, or not yet, to be there again.
     pub(super) refill: bool,
-    pub(super) processes: BTreeMap<Key, Process>,
+    pub(super) processes: Processes,
     pub(super) tickets: Vec<Ticket>,
     /// Why the last start failed, if it was more than a program that could not be executed.
     pub(super) trouble: Option<String>,
@@ -201,7 +203,7 @@ impl Watcher {
             hurry: false,
             reload: None,
             refill: false,
-            processes: BTreeMap::new(),
+            processes: Processes::default(),
             tickets: Vec::new(),
             trouble: None,
             warm: Moment::default(),
@@ -268,7 +270,7 @@ impl Watcher {
 
     /// Whether it is only waiting for time to pass, or for a hook.
     pub(super) fn is_pausing(&self, now: Moment) -> bool {
-        let spawning = self.processes.values().any(Process::spawning);
+        let spawning = self.processes.spawning();
         self.hooks.waiting() || !spawning && (self.warm > now || self.tries.not_before() > now)
     }
 
@@ -375,13 +377,14 @@ impl Watcher {
     /// Kill what is left, now.
     pub(super) fn wish_hurry(&mut self, now: Moment) {
         self.hurry = true;
-        for process in self.processes.values_mut() {
-            match &mut process.state {
+        let leaving: Vec<Key> = self.processes.leaving().map(|process| process.key).collect();
+        for key in leaving {
+            self.processes.change(key, |process| match &mut process.state {
                 State::Spawning | State::Running { .. } => {}
                 State::Stopping { kill_at, .. } | State::Draining { kill_at, .. } => {
                     *kill_at = kill_at.map(|_| now);
                 }
-            }
+            });
         }
     }
 

@@ -141,6 +141,7 @@ pub(crate) fn start(
         orphans: Orphans::new(std::process::id(), marker),
         cgroups: None,
         ooms: Ooms::new(),
+        halted: false,
         dead: Vec::new(),
     };
     thread::Builder::new().name("warden".to_owned()).spawn(move || {
@@ -171,6 +172,8 @@ struct Warden {
     orphans: Orphans,
     cgroups: Option<Cgroups>,
     ooms: Ooms,
+    /// The last sweep met somebody whose start was not noticed yet, and went no further.
+    halted: bool,
     /// Reaped; whether they have left anybody behind is still to be seen.
     dead: Vec<(Key, Option<i32>, Option<Usage>)>,
 }
@@ -296,7 +299,8 @@ impl Warden {
                 }
             }
         }
-        if self.adopt {
+        // Every other end has its SIGCHLD, and a sweep costs the kernel a look at all our children.
+        if self.adopt && self.halted {
             self.sweep();
         } else {
             self.bury();

@@ -25,13 +25,13 @@ pub(in crate::arbiter) enum Stage {
 
 impl Stage {
     pub(in crate::arbiter) fn of(watcher: &Watcher, now: Now) -> Self {
-        let running = || watcher.processes.values().filter(|process| process.running());
+        let mut running = watcher.processes.running();
         match watcher.phase {
             Phase::Stopped => stopped(watcher, now),
-            Phase::Starting { .. } | Phase::Active if !watcher.leaves() => match running().next() {
+            Phase::Starting { .. } | Phase::Active if !watcher.leaves() => match running.next() {
                 Some(oldest) => Self::Running {
                     key: oldest.key,
-                    youngest: running().map(|process| process.since).max().unwrap_or(oldest.since),
+                    youngest: running.next_back().unwrap_or(oldest).since,
                     active: watcher.phase == Phase::Active,
                 },
                 None => Self::Coming { detail: why(watcher, now) },

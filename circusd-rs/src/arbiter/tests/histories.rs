@@ -405,7 +405,11 @@ fn check_watcher(watcher: &Watcher) {
     // One that only waits for others before it stops does nothing else any more.
     let stays = watcher.order.stays_for.is_some();
     if watcher.phase == Phase::Active && watcher.reload.is_none() && !stays {
-        assert!(watcher.filled() <= wanted + spawning, "{name}: {} of {wanted}", watcher.filled());
+        assert!(
+            watcher.processes.filled() <= wanted + spawning,
+            "{name}: {} of {wanted}",
+            watcher.processes.len()
+        );
     }
     match watcher.phase {
         Phase::Stopped => assert!(watcher.processes.is_empty(), "{name} is stopped"),
@@ -426,9 +430,9 @@ fn check_watcher(watcher: &Watcher) {
             assert!(!watcher.readiness.told().ready, "{name} is ready although it is not up");
         }
     }
-    let mut wids: Vec<_> = watcher.processes.values().map(|process| process.wid).collect();
-    wids.sort_unstable();
-    wids.dedup();
+    watcher.processes.check();
+    let wids: BTreeSet<_> = watcher.processes.values().map(|process| process.wid).collect();
+    watcher.slots.check(&wids);
     assert_eq!(wids.len(), watcher.processes.len(), "{name} gave a worker id twice");
 }
 
@@ -444,7 +448,7 @@ fn check_standing(watcher: &Watcher, now: Now) {
     let still = watcher.reload.is_none() && !watcher.hooks.waiting() && !leaves(watcher);
     if watcher.phase == Phase::Active && watcher.config.respawns() && still && !pausing {
         let resting = watcher.slots.resting(now.mono).count();
-        let missing = wanted.saturating_sub(watcher.filled() + resting);
+        let missing = wanted.saturating_sub(watcher.processes.filled() + resting);
         assert!(missing == 0 || watcher.processes.len() >= 2 * wanted, "somebody is missing: {watcher:?}");
     }
     let standing = watcher.standing(now);
@@ -457,7 +461,7 @@ fn check_standing(watcher: &Watcher, now: Now) {
             assert!(tries > 0 && !error.is_empty(), "{watcher:?}");
             // A try is under way, or comes.
             assert!(
-                standing.until.is_some() || spawning || !still || watcher.filled() >= wanted,
+                standing.until.is_some() || spawning || !still || watcher.processes.filled() >= wanted,
                 "{watcher:?}"
             );
         }
@@ -621,4 +625,48 @@ fn ten_thousand_watchers_start_respawn_and_end() {
     assert_eq!(play.take(), "w0 reap 101 1\nw0 spawn 10101\n");
     play.ask(Command::Quit { waiting: true });
     assert_eq!(play.exited, Some(0));
+}
+
+/// The lowest number that is free is given, and no step looks at all processes.
+#[test]
+fn ten_thousand_processes_of_one_watcher_start_respawn_and_end() {
+    const COUNT: u32 = 10_000;
+    let looked = |play: &Play| play.arbiter.get("one").unwrap().processes.looked();
+    let wids = |play: &Play| -> Vec<u32> {
+        let watcher = play.arbiter.get("one").unwrap();
+        let taken = watcher.processes.values().map(|process| process.wid).collect();
+        watcher.slots.check(&taken);
+        taken.into_iter().map(|wid| wid.0).collect()
+    };
+    let mut play = Play::idle(vec![of("one", COUNT)]);
+    play.start_up();
+    assert!(looked(&play) <= 2 * COUNT as usize, "to start: {}", looked(&play));
+    assert_eq!(wids(&play), (1..=COUNT).collect::<Vec<_>>());
+    let (before, mut random) = (looked(&play), Random(7));
+    let mut living = play.living("one");
+    let dead: Vec<i32> = (0..1000)
+        .map(|_| living.swap_remove(usize::try_from(random.up_to(living.len() as u64 - 1)).unwrap()))
+        .collect();
+    for round in 0..2 {
+        let dying = if round == 0 { dead.clone() } else { play.living("one").split_off(9000) };
+        dying.iter().for_each(|pid| play.exit(*pid, 1));
+        play.settle();
+        assert_eq!(play.living("one").len(), if round == 0 { 10_000 } else { 9000 });
+    }
+    assert_eq!(
+        reason(&play),
+        "1000 of its processes died young 2 times in a row, the last one ended with status 1"
+    );
+    play.pass(1.0);
+    assert_eq!(wids(&play), (1..=COUNT).collect::<Vec<_>>());
+    assert!(looked(&play) - before <= 5 * COUNT as usize, "to respawn: {}", looked(&play) - before);
+    let before = looked(&play);
+    play.ask(Command::Stop(named("one")));
+    assert_eq!(play.population(), 0);
+    assert!(looked(&play) - before <= 2 * COUNT as usize, "to stop: {}", looked(&play) - before);
+    assert_eq!(wids(&play), [0_u32; 0]);
+}
+
+fn reason(play: &Play) -> String {
+    play.arbiter.get("one").unwrap().standing(play.now).reason.to_string()
 }

@@ -1,11 +1,11 @@
 //! What is wanted against what there is: the only place that starts and ends processes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use circus_protocol::event::EventKind;
-use circus_protocol::number::{Signal, Wid};
+use circus_protocol::number::Signal;
 
 use super::hooks::KILL_PATIENCE;
 use super::{Ctx, Phase, Reload, Style, Wanted, Watcher};
@@ -106,7 +106,7 @@ impl Watcher {
         if spawned < wanted {
             return self.spawn_missing(wanted - spawned, ctx);
         }
-        if self.processes.values().any(Process::spawning) || ctx.now.mono < self.warm {
+        if self.processes.spawning() || ctx.now.mono < self.warm {
             return false;
         }
         if self.hooked(Point::AfterStart) {
@@ -182,30 +182,18 @@ impl Watcher {
         self.enter(Phase::Stopping { reaps: BTreeMap::new() }, ctx);
         self.call(Point::BeforeStop, ctx);
         let (signal, limit) = (self.config.stop_signal, ctx.now.mono + self.grace());
-        let keys: Vec<Key> = self.processes.keys().copied().collect();
-        for key in keys {
-            let Some(process) = self.processes.get_mut(&key) else { continue };
-            match &mut process.state {
-                State::Spawning | State::Running { .. } => {}
-                State::Draining { why, kill_at } => {
-                    why.join_the_watcher();
-                    *kill_at = kill_at.map(|at| at.min(limit));
-                }
-                State::Stopping { why, signal: sent, kill_at, .. } => {
-                    why.join_the_watcher();
-                    *kill_at = kill_at.map(|at| at.min(limit));
-                    if *sent != signal && kill_at.is_some() {
-                        *sent = signal;
-                        self.ask(key, signal, ctx);
-                    }
-                }
+        let leaving: Vec<Key> = self.processes.leaving().map(|process| process.key).collect();
+        for key in leaving {
+            let again = self.processes.change(key, |process| process.join_the_watcher(signal, limit));
+            if again == Some(true) {
+                self.ask(key, signal, ctx);
             }
         }
         true
     }
 
     fn when_stopping(&mut self, ctx: &mut Ctx<'_>) -> bool {
-        let running: Vec<Key> = self.processes.values().filter(|p| p.running()).map(|p| p.key).collect();
+        let running: Vec<Key> = self.processes.running().map(|process| process.key).collect();
         for key in running {
             self.end(key, Why::Watcher, self.config.stop_signal, self.grace(), ctx);
         }
@@ -252,11 +240,10 @@ impl Watcher {
     /// Asks one running process to end.
     pub(super) fn end(&mut self, key: Key, why: Why, signal: Signal, grace: Duration, ctx: &mut Ctx<'_>) {
         let kill_at = Some(ctx.now.mono + grace);
-        let Some(process) = self.processes.get_mut(&key) else { return };
-        match process.state {
-            State::Running { pid, .. } => process.state = State::Stopping { pid, why, signal, kill_at },
-            State::Spawning | State::Stopping { .. } | State::Draining { .. } => return,
-        }
+        let Some(State::Running { pid, .. }) = self.processes.get(key).map(|process| process.state) else {
+            return;
+        };
+        self.processes.change(key, |process| process.state = State::Stopping { pid, why, signal, kill_at });
         self.ask(key, signal, ctx);
     }
 
@@ -268,30 +255,15 @@ impl Watcher {
     /// SIGKILL to every tree whose time is up.
     fn kill_overdue(&mut self, ctx: &mut Ctx<'_>) {
         let (now, patience) = (ctx.now.mono, self.patience());
-        let overdue = |process: &&mut Process| match process.state {
-            State::Spawning | State::Running { .. } => false,
-            State::Stopping { kill_at, .. } | State::Draining { kill_at, .. } => {
-                kill_at.is_some_and(|at| at + patience <= now)
-            }
-        };
-        let mut pids = Vec::new();
-        for process in self.processes.values_mut().filter(overdue) {
-            let key = process.key;
-            match &mut process.state {
-                State::Spawning | State::Running { .. } => {}
-                State::Draining { kill_at, .. } => {
-                    *kill_at = None;
-                    pids.push((key, None));
-                }
-                State::Stopping { pid, kill_at, .. } => {
-                    *kill_at = None;
-                    pids.push((key, Some(*pid)));
-                }
-            }
-        }
+        let due = self.processes.due().take_while(|(at, _)| *at + patience <= now);
+        let overdue = due.filter(|(_, process)| process.leaving());
+        let mut overdue: Vec<_> = overdue.map(|(_, process)| (process.key, process.pid())).collect();
+        // The oldest first, whoever was asked to end first.
+        overdue.sort_unstable_by_key(|(key, _)| *key);
         // Behind a hook that does not end, nothing may stand that must.
         let stuck = self.hooks.waiting();
-        for (key, pid) in pids {
+        for (key, pid) in overdue {
+            self.processes.change(key, Process::is_killed);
             if pid.is_some() && !stuck {
                 self.send(key, Signal::KILL, Reach::Tree, true, ctx);
                 continue;
@@ -313,11 +285,10 @@ impl Watcher {
 
     fn expire(&mut self, ctx: &mut Ctx<'_>) {
         let now = ctx.now.mono;
-        let old = |process: &&Process| match process.state {
-            State::Running { expires, .. } => expires.is_some_and(|at| at <= now),
-            State::Spawning | State::Stopping { .. } | State::Draining { .. } => false,
-        };
-        let old: Vec<Key> = self.processes.values().filter(old).map(|process| process.key).collect();
+        let due = self.processes.due().take_while(|(at, _)| *at <= now);
+        let mut old: Vec<Key> =
+            due.filter(|(_, process)| process.running()).map(|(_, process)| process.key).collect();
+        old.sort_unstable();
         for key in old {
             self.end(key, Why::Replaced, self.config.stop_signal, self.grace(), ctx);
         }
@@ -326,18 +297,17 @@ impl Watcher {
     /// The oldest leave, the youngest of them first; one that is leaving anyway needs no successor.
     pub(super) fn shed_surplus(&mut self, ctx: &mut Ctx<'_>) {
         let wanted = usize::try_from(self.config.numprocesses).unwrap_or(usize::MAX);
-        let mut surplus = self.filled().saturating_sub(wanted);
-        for process in self.processes.values_mut().filter(|process| process.counts()) {
-            if surplus == 0 {
-                return;
-            }
-            if let State::Stopping { why, .. } | State::Draining { why, .. } = &mut process.state {
-                *why = Why::Surplus;
-                surplus -= 1;
-            }
+        let surplus = self.processes.filled().saturating_sub(wanted);
+        if surplus == 0 {
+            return;
         }
-        let running = self.processes.values().filter(|process| process.running());
-        let mut oldest: Vec<Key> = running.take(surplus).map(|process| process.key).collect();
+        let leaving = self.processes.leaving().filter(|process| process.counts()).take(surplus);
+        let leaving: Vec<Key> = leaving.map(|process| process.key).collect();
+        for key in &leaving {
+            self.processes.change(*key, Process::is_surplus);
+        }
+        let running = self.processes.running().take(surplus - leaving.len());
+        let mut oldest: Vec<Key> = running.map(|process| process.key).collect();
         oldest.reverse();
         for key in oldest {
             self.end(key, Why::Surplus, self.config.stop_signal, self.grace(), ctx);
@@ -346,43 +316,31 @@ impl Watcher {
 
     // ---- starting ----
 
-    /// How many places are taken.
-    pub(in crate::arbiter) fn filled(&self) -> usize {
-        self.processes.values().filter(|process| process.counts()).count()
-    }
-
     /// Starts the next missing process, if there is one and its time has come; one at a time.
     pub(super) fn spawn_missing(&mut self, most: u32, ctx: &mut Ctx<'_>) -> bool {
         let wanted = usize::try_from(self.config.numprocesses).unwrap_or(usize::MAX);
-        let resting = self.resting(ctx);
-        // What a process leaves behind fills its place, but nobody has come for it.
-        let open = self.processes.values().filter(|process| process.counts());
-        if open.filter(|process| !self.slots.is_closed(process.wid)).count() >= wanted {
+        let filled = self.processes.filled();
+        if filled >= wanted && self.slots.any_closed() && self.filled_by_living() >= wanted {
             self.slots.reopen();
         }
-        if most == 0 || self.filled() + resting >= wanted || ctx.now.mono < self.warm {
+        if most == 0 || filled + self.slots.vacant(ctx.now.mono) >= wanted || ctx.now.mono < self.warm {
             return false;
         }
         self.spawn_one(ctx)
     }
 
-    /// How many places rest that nobody fills.
-    fn resting(&self, ctx: &Ctx<'_>) -> usize {
-        let mut resting = self.slots.resting(ctx.now.mono).peekable();
-        // Most watchers have none, and this is asked for each of their processes.
-        if resting.peek().is_none() {
-            return 0;
-        }
-        let used: BTreeSet<Wid> = self.processes.values().map(|process| process.wid).collect();
-        resting.filter(|(wid, _)| !used.contains(wid)).count()
+    /// What a process leaves behind fills its place, but nobody has come for it.
+    fn filled_by_living(&self) -> usize {
+        let filled = self.processes.values().filter(|process| process.counts());
+        filled.filter(|process| !self.slots.is_closed(process.wid)).count()
     }
 
     /// Starts one process if none is being started and there are not too many. True when that
     /// failed so that the watcher stops.
     pub(super) fn spawn_one(&mut self, ctx: &mut Ctx<'_>) -> bool {
         let most = usize::try_from(self.config.numprocesses).unwrap_or(usize::MAX).saturating_mul(2);
-        let spawning = self.processes.values().any(Process::spawning);
-        if spawning || self.processes.len() >= most || ctx.now.mono < self.tries.not_before() {
+        if self.processes.spawning() || self.processes.len() >= most || ctx.now.mono < self.tries.not_before()
+        {
             return false;
         }
         if !self.may_try(0) {
@@ -398,7 +356,7 @@ impl Watcher {
 
     /// As `spawn_one`, when nothing stands in the way any more.
     pub(super) fn spawn_now(&mut self, ctx: &mut Ctx<'_>) -> bool {
-        let wid = self.free_wid(ctx);
+        let wid = self.slots.lowest(ctx.now.mono);
         let (before, looks) = (self.preparation(), self.config.looks(self.order.is_service));
         let spec = match spawnspec::build(&self.config, self.id, wid, ctx.sockets, before, looks) {
             Ok(spec) => spec,
@@ -415,7 +373,8 @@ impl Watcher {
         ctx.born.push(key);
         let process =
             Process { key, wid, started: ctx.now.wall, since: ctx.now.mono, state: State::Spawning };
-        self.processes.insert(key, process);
+        self.processes.insert(process);
+        self.slots.take(wid);
         self.warm = ctx.now.mono + seconds(self.config.warmup_delay);
         self.emit(Effect::Spawn { key, spec }, ctx);
         false
@@ -448,20 +407,5 @@ impl Watcher {
         self.record.halt = Reason::Unstartable { error: self.record.error.clone(), tries };
         self.wanted = Wanted::Down;
         self.begin_stop(ctx)
-    }
-
-    /// The smallest number that is neither in use nor must rest.
-    fn free_wid(&self, ctx: &Ctx<'_>) -> Wid {
-        let resting = self.slots.resting(ctx.now.mono).map(|(wid, _)| wid);
-        // Among one more place than can be taken, one is free.
-        let mut taken = vec![false; self.processes.len() + resting.size_hint().1.unwrap_or(0) + 1];
-        for wid in self.processes.values().map(|process| process.wid).chain(resting) {
-            let place = usize::try_from(wid.0).ok().and_then(|wid| taken.get_mut(wid.checked_sub(1)?));
-            if let Some(place) = place {
-                *place = true;
-            }
-        }
-        let free = taken.iter().position(|taken| !taken).unwrap_or(taken.len());
-        Wid(u32::try_from(free + 1).unwrap_or(u32::MAX))
     }
 }

@@ -7,8 +7,9 @@ use super::{Ctx, Phase, Reload, Watcher};
 use crate::arbiter::effect::{Effect, LogLevel, Reach};
 use crate::arbiter::hook::Point;
 use crate::arbiter::id::Key;
-use crate::arbiter::pace::{Death, Pace};
+use crate::arbiter::pace::Pace;
 use crate::arbiter::process::{Process, State, Why};
+use crate::arbiter::slots::Death;
 use crate::arbiter::time::seconds;
 use crate::config::policy::Restart;
 
@@ -16,10 +17,10 @@ impl Watcher {
     /// Fork and exec succeeded.
     pub(in crate::arbiter) fn spawned(&mut self, key: Key, pid: Pid, ctx: &mut Ctx<'_>) {
         let expires = self.life(ctx).map(|life| ctx.now.mono + life);
-        let Some(process) = self.processes.get_mut(&key).filter(|process| process.spawning()) else {
+        if self.processes.get(key).is_none_or(|process| !process.spawning()) {
             return self.bug("spawned, but not asked for", key, ctx);
-        };
-        process.state = State::Running { pid, expires };
+        }
+        self.processes.change(key, |process| process.state = State::Running { pid, expires });
         let point = Point::AfterSpawn { key, pid };
         if self.hooked(point) {
             self.call(point, ctx);
@@ -30,7 +31,7 @@ impl Watcher {
 
     /// It is there, and nobody minds.
     pub(super) fn born(&mut self, key: Key, pid: Pid, ctx: &mut Ctx<'_>) {
-        let Some(process) = self.processes.get(&key) else {
+        let Some(process) = self.processes.get(key) else {
             return self.bug("born, but not there", key, ctx);
         };
         let started = process.started;
@@ -70,7 +71,7 @@ impl Watcher {
     ) {
         ctx.buried.push(key);
         self.note_failure(key, error, ctx);
-        if self.processes.remove(&key).is_none_or(|process| !process.spawning()) {
+        if self.strike(key).is_none_or(|process| !process.spawning()) {
             return self.bug("failed to spawn, but not asked for", key, ctx);
         }
         // Want of room may last, and is told when it is over.
@@ -107,7 +108,7 @@ impl Watcher {
         lingering: bool,
         ctx: &mut Ctx<'_>,
     ) {
-        let Some(process) = self.processes.get(&key).cloned() else {
+        let Some(process) = self.processes.get(key).cloned() else {
             return self.bug("exited, but not known", key, ctx);
         };
         match process.state {
@@ -116,7 +117,7 @@ impl Watcher {
                 self.say_reaped(pid, exit_code, true, ctx);
                 self.judge(Death { wid: process.wid, started: process.since, exit_code }, ctx);
                 let drain = State::Draining { why: Why::Crashed, kill_at: None };
-                self.leave(process, lingering, Signal::KILL, drain, ctx);
+                self.leave(key, lingering, Signal::KILL, drain, ctx);
             }
             State::Stopping { pid, why, signal, kill_at } => {
                 match (&mut self.phase, why) {
@@ -128,7 +129,7 @@ impl Watcher {
                     (_, Why::Crashed | Why::Replaced | Why::Surplus | Why::Watcher) => {}
                 }
                 let signal = if kill_at.is_some() { signal } else { Signal::KILL };
-                self.leave(process, lingering, signal, State::Draining { why, kill_at }, ctx);
+                self.leave(key, lingering, signal, State::Draining { why, kill_at }, ctx);
             }
         }
     }
@@ -151,30 +152,28 @@ impl Watcher {
     }
 
     /// The dead one is forgotten, or, if others of its group live, they are asked to end as it was.
-    fn leave(
-        &mut self,
-        mut process: Process,
-        lingering: bool,
-        signal: Signal,
-        drain: State,
-        ctx: &mut Ctx<'_>,
-    ) {
-        let key = process.key;
-        self.processes.remove(&key);
+    fn leave(&mut self, key: Key, lingering: bool, signal: Signal, drain: State, ctx: &mut Ctx<'_>) {
         if lingering {
-            process.state = drain;
-            self.processes.insert(key, process);
+            self.processes.change(key, |process| process.state = drain);
             self.emit(Effect::Signal { key, signal, reach: Reach::Tree }, ctx);
         } else {
+            self.strike(key);
             ctx.buried.push(key);
         }
     }
 
+    /// It is no more, and its number another's.
+    fn strike(&mut self, key: Key) -> Option<Process> {
+        let process = self.processes.remove(key)?;
+        self.slots.give_back(process.wid);
+        Some(process)
+    }
+
     /// The last of a dead process' group is gone.
     pub(in crate::arbiter) fn gone(&mut self, key: Key, ctx: &mut Ctx<'_>) {
-        match self.processes.get(&key).map(|process| process.state) {
+        match self.processes.get(key).map(|process| process.state) {
             Some(State::Draining { .. }) => {
-                self.processes.remove(&key);
+                self.strike(key);
                 ctx.buried.push(key);
             }
             Some(State::Spawning | State::Running { .. } | State::Stopping { .. }) | None => {
@@ -187,9 +186,9 @@ impl Watcher {
     pub(super) fn fill_again(&mut self, ctx: &mut Ctx<'_>) -> bool {
         self.shed_surplus(ctx);
         let wanted = usize::try_from(self.config.numprocesses).unwrap_or(usize::MAX);
-        let spawning = self.processes.values().any(Process::spawning);
+        let spawning = self.processes.spawning();
         // A place that closed meanwhile is filled by nobody.
-        self.refill = spawning || self.filled() + self.slots.closed() < wanted;
+        self.refill = spawning || self.processes.filled() + self.slots.closed() < wanted;
         !self.refill || self.spawn_missing(u32::MAX, ctx)
     }
 }

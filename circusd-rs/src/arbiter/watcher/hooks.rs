@@ -138,7 +138,7 @@ impl Watcher {
         tell: bool,
         ctx: &mut Ctx<'_>,
     ) {
-        let Some(pid) = self.processes.get(&key).and_then(|process| process.pid()) else {
+        let Some(pid) = self.processes.get(key).and_then(|process| process.pid()) else {
             return self.emit(Effect::Signal { key, signal, reach }, ctx);
         };
         self.call(Point::BeforeSignal { pid, signal }, ctx);

@@ -9,7 +9,7 @@ use circus_protocol::number::Signal;
 use super::{Ctx, Phase, Reload, Style, Watcher};
 use crate::arbiter::effect::{Effect, LogLevel, Reach};
 use crate::arbiter::id::Key;
-use crate::arbiter::process::{Process, Why};
+use crate::arbiter::process::Why;
 
 impl Watcher {
     /// One step of it, in an active watcher; true when there may be more.
@@ -24,8 +24,8 @@ impl Watcher {
                 true
             }
             Some(Reload::Pending(_)) if self.config.send_hup => {
-                let running = self.processes.values().filter(|process| process.running());
-                for key in running.map(|process| process.key).collect::<Vec<_>>() {
+                let running: Vec<Key> = self.processes.running().map(|process| process.key).collect();
+                for key in running {
                     self.emit(Effect::Signal { key, signal: Signal::HUP, reach: Reach::Process }, ctx);
                 }
                 self.end_reload(ctx)
@@ -60,7 +60,7 @@ impl Watcher {
 
     /// All new ones first; then the old ones are surplus.
     fn replace(&mut self, boundary: Key, spawned: u32, failed: bool, ctx: &mut Ctx<'_>) -> bool {
-        if self.processes.values().any(Process::spawning) {
+        if self.processes.spawning() {
             return false;
         }
         if !failed && spawned < self.config.numprocesses {
@@ -72,7 +72,7 @@ impl Watcher {
             return self.spawn_one(ctx);
         }
         self.shed_surplus(ctx);
-        let waits = self.processes.range(..boundary).any(|(_, process)| process.leaving());
+        let waits = self.processes.leaving().next().is_some_and(|oldest| oldest.key < boundary);
         !waits && self.end_reload(ctx)
     }
 
@@ -80,17 +80,17 @@ impl Watcher {
     fn sequential(&mut self, boundary: Key, ctx: &mut Ctx<'_>) -> bool {
         let wanted = usize::try_from(self.config.numprocesses).unwrap_or(usize::MAX);
         self.shed_surplus(ctx);
-        if self.processes.values().any(|process| process.spawning() || process.leaving()) {
+        if self.processes.spawning() || self.processes.leaving().next().is_some() {
             return false;
         }
-        if self.filled() + self.slots.resting(ctx.now.mono).count() < wanted {
+        if self.processes.filled() + self.slots.vacant(ctx.now.mono) < wanted {
             return self.spawn_missing(u32::MAX, ctx);
         }
         if ctx.now.mono < self.warm {
             return false;
         }
-        let next = self.processes.range(..boundary).find(|(_, process)| process.running());
-        match next.map(|(key, _)| *key) {
+        let oldest = self.processes.running().next().map(|process| process.key);
+        match oldest.filter(|key| *key < boundary) {
             Some(key) => {
                 self.end(key, Why::Sequential, self.config.stop_signal, self.grace(), ctx);
                 false

@@ -5,8 +5,7 @@ use circus_protocol::number::Wid;
 
 use super::{Ctx, Phase, Wanted, Watcher};
 use crate::arbiter::input::StreamTrouble;
-use crate::arbiter::pace::{Closed, Rest, Slot};
-use crate::arbiter::process::Process;
+use crate::arbiter::slots::{Closed, Rest, Slot};
 use crate::arbiter::standing::{Reason, Standing};
 use crate::arbiter::time::{Moment, Now};
 
@@ -81,7 +80,7 @@ impl Watcher {
                 Wanted::Demand => self.rest(now).unwrap_or((Reason::Demand, None)),
             },
             Phase::Starting { .. } => self.retry().unwrap_or_else(|| {
-                let spawning = self.processes.values().any(Process::spawning);
+                let spawning = self.processes.spawning();
                 let warming = !spawning && self.warm > now;
                 if warming { (Reason::Warmup, Some(self.warm)) } else { (Reason::Spawning, None) }
             }),
@@ -90,7 +89,7 @@ impl Watcher {
                 (if reloading { Reason::Reloading } else { Reason::Running }, None)
             }),
             Phase::Stopping { .. } => {
-                let until = self.processes.values().filter_map(Process::deadline).min();
+                let until = self.processes.due().next().map(|(at, _)| at);
                 (Reason::Ending { processes: self.processes.len() }, until)
             }
         }
@@ -104,16 +103,11 @@ impl Watcher {
 
     /// Who rests, if anybody does; who was started too often comes first.
     fn rest(&self, now: Moment) -> Option<(Reason, Option<Moment>)> {
-        let limited = |slot: &&Slot| matches!(slot.rest, Rest::Closed(Closed::Limit { .. }));
-        let slots = || self.slots.resting(now).map(|(_, slot)| slot);
-        let (places, last) = (slots().filter(limited).count(), slots().find(limited));
-        if let Some(slot) = last {
+        if let Some((places, slot)) = self.slots.limited() {
             return Some((reason_of(slot, places)?, None));
         }
-        let waits = |slot: &&Slot| matches!(slot.rest, Rest::Until(_));
-        let (places, worst) =
-            (slots().filter(waits).count(), slots().filter(waits).max_by_key(|s| s.failures));
-        Some((reason_of(worst?, places)?, self.slots.deadline(now)))
+        let (places, worst) = self.slots.waiting(now)?;
+        Some((reason_of(worst, places)?, self.slots.deadline(now)))
     }
 
     // ---- stopping by itself ----

@@ -18,7 +18,7 @@ impl Watcher {
         (usage, oom): (Option<Usage>, Option<OomKills>),
         ctx: &Ctx<'_>,
     ) {
-        let Some(process) = self.processes.get(&key) else { return };
+        let Some(process) = self.processes.get(key) else { return };
         let age = ctx.now.mono.since(process.since);
         let by = match process.state {
             State::Spawning | State::Draining { .. } => return,
@@ -46,7 +46,7 @@ impl Watcher {
 
     /// A process could not be started.
     pub(super) fn note_failure(&mut self, key: Key, error: &str, ctx: &Ctx<'_>) {
-        let Some(process) = self.processes.get(&key) else { return };
+        let Some(process) = self.processes.get(key) else { return };
         let directory = self.config.working_dir != self.config.cmd
             && error.ends_with(&format!(": '{}'", self.config.working_dir));
         let end = End::NotStarted { error: error.to_owned(), directory };

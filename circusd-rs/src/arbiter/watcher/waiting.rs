@@ -3,7 +3,6 @@
 use super::hooks::KILL_PATIENCE;
 use super::{Ctx, Phase, Wanted, Watcher};
 use crate::arbiter::operation::{Goal, OpId, Outcome, Ticket};
-use crate::arbiter::process::Process;
 use crate::arbiter::standing::Reason;
 use crate::arbiter::time::Moment;
 
@@ -35,23 +34,24 @@ impl Watcher {
             return self.release_begun(ctx.done);
         }
         let tickets = std::mem::take(&mut self.tickets);
-        for ticket in tickets {
-            match self.settled(&ticket, ctx.now.mono) {
+        for mut ticket in tickets {
+            match self.settled(&mut ticket, ctx.now.mono) {
                 Some(outcome) => ctx.done.push((ticket.op, outcome)),
                 None => self.tickets.push(ticket),
             }
         }
     }
 
-    fn settled(&self, ticket: &Ticket, now: Moment) -> Option<Outcome> {
-        match &ticket.goal {
+    fn settled(&self, ticket: &mut Ticket, now: Moment) -> Option<Outcome> {
+        match &mut ticket.goal {
             Goal::Begun => self.begun().then(Outcome::done),
             Goal::Told => Some(Outcome::done()),
             Goal::Down | Goal::Between => self.is_down().then(Outcome::done),
             Goal::Released => self.is_stopped().then(Outcome::done),
             Goal::Killed { keys } => {
-                let gone = keys.iter().all(|key| !self.processes.contains_key(key));
-                gone.then(Outcome::done)
+                // Who is gone stays gone, and need not be looked for in the next step.
+                while keys.pop_if(|key| !self.processes.contains(*key)).is_some() {}
+                keys.is_empty().then(Outcome::done)
             }
             Goal::Up { before } | Goal::Reloaded { before } => match self.phase {
                 Phase::Active if self.reload.is_none() && !self.refill => {
@@ -82,19 +82,19 @@ impl Watcher {
         match self.phase {
             Phase::Stopped => self.wanted != Wanted::Queued,
             Phase::Starting { spawned } => spawned > 0 || self.tries.in_vain() > 0,
-            Phase::Active => !self.processes.values().any(Process::spawning),
+            Phase::Active => !self.processes.spawning(),
             Phase::Stopping { .. } => true,
         }
     }
 
     /// As many as are wanted, or as many as there can be now, and nobody on the way out or in.
     fn is_calm(&self, now: Moment) -> bool {
-        let quiet = !self.processes.values().any(|process| process.spawning() || process.leaving());
+        let quiet = !self.processes.spawning() && self.processes.leaving().next().is_none();
         let wanted = usize::try_from(self.config.numprocesses).unwrap_or(usize::MAX);
         // Who waits for a socket gets no more processes before somebody knocks again.
         let settles = !self.config.respawns() || self.config.on_demand;
         let resting = settles || self.slots.resting(now).next().is_some();
-        self.reload.is_none() && quiet && (self.filled() >= wanted || resting)
+        self.reload.is_none() && quiet && (self.processes.filled() >= wanted || resting)
     }
 
     fn failure(&self, before: &[circus_protocol::number::Pid]) -> Outcome {
@@ -108,11 +108,10 @@ impl Watcher {
     /// The next moment after `now` at which something may be due.
     pub(in crate::arbiter) fn next_deadline(&self, now: Moment) -> Option<Moment> {
         if self.hooks.waiting() {
-            let kills = self.processes.values().filter(|process| process.leaving());
-            let kills = kills.filter_map(Process::deadline).map(|at| at + KILL_PATIENCE);
-            return kills.filter(|at| *at > now).min();
+            let kills = self.processes.due().filter(|(_, process)| process.leaving());
+            return kills.map(|(at, _)| at + KILL_PATIENCE).find(|at| *at > now);
         }
-        let processes = self.processes.values().filter_map(Process::deadline);
+        let processes = self.processes.next_due(now).into_iter();
         let starting = match self.phase {
             Phase::Starting { .. } | Phase::Active => [Some(self.warm), Some(self.tries.not_before())],
             Phase::Stopped | Phase::Stopping { .. } => [None, None],

@@ -197,6 +197,7 @@ impl Warden {
     /// those of processes that were forked elsewhere in the daemon, too.
     pub(super) fn sweep(&mut self) {
         let mut orphans = 0_usize;
+        self.halted = false;
         while let Ok(Some(pid)) = raw::peek() {
             match self.keys.get(&pid).copied() {
                 Some(key) => {
@@ -206,6 +207,7 @@ impl Warden {
                         .is_some_and(|child| matches!(child.state, State::Starting { .. }));
                     if starting {
                         // Swept again when its start has been noticed.
+                        self.halted = true;
                         break;
                     }
                     self.reap(key);
