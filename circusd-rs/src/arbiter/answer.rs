@@ -55,22 +55,29 @@ impl Form {
     /// The answer from pids and their figures.
     pub(super) fn body(self, entries: Vec<(String, Value)>) -> Reply {
         let mut entries = entries.into_iter();
-        ok(match self {
-            Self::Daemon => Value::Null,
+        Reply::Ok(match self {
+            Self::Daemon => Map::new(),
             Self::Process(as_sent) => {
                 let info = entries.next().map_or(Value::from(NO_SUCH_PROCESS), |(_, info)| info);
-                json!({"process": as_sent, "info": info})
+                body([("process", as_sent), ("info", info)])
             }
-            Self::Watcher(name) => json!({"name": name, "info": entries.collect::<Map<_, _>>()}),
+            Self::Watcher(name) => {
+                body([("name", Value::String(name)), ("info", Value::Object(entries.collect()))])
+            }
             Self::All(names) => {
                 let mut infos = Map::new();
                 for (name, count) in names {
                     infos.insert(name, Value::Object(entries.by_ref().take(count).collect()));
                 }
-                json!({"infos": infos})
+                body([("infos", Value::Object(infos))])
             }
         })
     }
+}
+
+/// `json!` would copy what may be thousands of values, one by one.
+fn body<const N: usize>(members: [(&str, Value); N]) -> Map<String, Value> {
+    members.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
 }
 
 #[derive(Debug, Clone)]
@@ -98,7 +105,7 @@ impl Arbiter {
                     (watcher.config.name.original().to_owned(), Value::from(watcher.status()))
                 };
                 let statuses: Map<String, Value> = self.present().map(status).collect();
-                Ok(ok(json!({"statuses": statuses})))
+                Ok(Reply::Ok(body([("statuses", Value::Object(statuses))])))
             }
             Command::Status { name: Some(name) } => Ok(status(self.get(name)?, now)),
             Command::NumWatchers => Ok(ok(json!({"numwatchers": self.present().count()}))),
@@ -388,18 +395,9 @@ fn status(watcher: &Watcher, now: Now) -> Reply {
 
 /// What the host read, with what only we know: age since our own start, when that was, which worker.
 fn told(mut figures: Map<String, Value>, subject: &Subject, now: f64) -> Value {
-    let age = float((now - subject.started).max(0.0));
-    let mut told = Map::new();
-    // The age stands before the command line, wherever the host left it.
-    figures.shift_remove("age");
-    for (key, value) in figures {
-        if key == "cmdline" {
-            told.insert("age".to_owned(), age.clone());
-        }
-        told.insert(key, value);
-    }
-    told.entry("age").or_insert(age);
-    told.insert("started".to_owned(), float(subject.started));
-    told.insert("wid".to_owned(), Value::from(subject.wid.0));
-    Value::Object(told)
+    // It stands where the host's age stood.
+    figures.insert("age".to_owned(), float((now - subject.started).max(0.0)));
+    figures.insert("started".to_owned(), float(subject.started));
+    figures.insert("wid".to_owned(), Value::from(subject.wid.0));
+    Value::Object(figures)
 }

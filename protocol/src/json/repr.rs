@@ -14,6 +14,8 @@ const SMALL: i32 = -4;
 const TIE_PLACES: usize = 15;
 /// More decimal places than any float has.
 const EXACT_PLACES: usize = 770;
+/// The bits of a float behind its first one.
+const FRACTION: u64 = (1 << 52) - 1;
 
 /// `repr(value)` of a float: the shortest text that reads back as the same float.
 #[must_use]
@@ -51,7 +53,8 @@ fn even_on_tie(value: f64, exponential: String) -> String {
     let Some((digits, exponent)) = exponential.split_once('e') else { return exponential };
     let places = digits.bytes().filter(u8::is_ascii_digit).count();
     let Some(last) = digits.chars().last().and_then(|last| last.to_digit(10)) else { return exponential };
-    if places < TIE_PLACES || last.is_multiple_of(2) {
+    let decimals = places as i64 - 1 - exponent.parse::<i64>().unwrap_or_default();
+    if places < TIE_PLACES || last.is_multiple_of(2) || !may_tie(value, decimals) {
         return exponential;
     }
     let exact = format!("{value:.EXACT_PLACES$e}");
@@ -62,6 +65,17 @@ fn even_on_tie(value: f64, exponential: String) -> String {
     }
     let even = if head == digits { last + 1 } else { last - 1 };
     format!("{}{even}e{exponent}", digits.get(..digits.len() - 1).unwrap_or_default())
+}
+
+/// Whether it can lie exactly between two texts with so many decimals. Then it has one decimal more than
+/// they; and a float has as many decimals as its lowest bit stands behind the point. Printing all of its digits
+/// to see whether they end in a 5 costs twenty times as much as the text.
+fn may_tie(value: f64, decimals: i64) -> bool {
+    let (bits, fraction) = (value.to_bits(), value.to_bits() & FRACTION);
+    let scale = (bits >> FRACTION.count_ones() & 0x7ff) as i64;
+    let number = if scale == 0 { fraction } else { fraction | (FRACTION + 1) };
+    let lowest = scale.max(1) - 1075 + i64::from(number.trailing_zeros());
+    decimals < 0 || -lowest == decimals + 1
 }
 
 /// `repr(text)`.
@@ -171,4 +185,45 @@ fn push_code(out: &mut String, code: u32) {
         _ => format!("\\U{code:08x}"),
     };
     out.push_str(&escape);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whether the digits behind the shortest text are a 5 and zeroes: by looking at all of them.
+    fn ties(value: f64) -> (bool, i64) {
+        let (shortest, exact) = (format!("{value:e}"), format!("{value:.EXACT_PLACES$e}"));
+        let (digits, exponent) = shortest.split_once('e').unwrap();
+        let places = digits.bytes().filter(u8::is_ascii_digit).count() as i64;
+        let exact: String = exact.split_once('e').unwrap().0.chars().filter(char::is_ascii_digit).collect();
+        let tail = exact.get(usize::try_from(places).unwrap()..).unwrap();
+        let tie = tail.starts_with('5') && tail.bytes().skip(1).all(|byte| byte == b'0');
+        (tie, places - 1 - exponent.parse::<i64>().unwrap())
+    }
+
+    #[test]
+    fn no_tie_is_overlooked_and_few_floats_are_looked_at_twice() {
+        let (mut state, mut found, mut looked) = (7_u64, 0, 0);
+        for round in 0..60_000_u64 {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let (shift, number) = (round % 60, state >> 11 | 1);
+            let value = match round % 4 {
+                0 => f64::from_bits(state >> 1),
+                // Few bits behind the point, and many before it.
+                1 => (number >> (shift % 40)) as f64 / (1_u64 << (shift % 20)) as f64,
+                2 => number as f64 * 2_f64.powi(-(shift as i32)),
+                _ => 1.7e9 + (number >> 20) as f64 / 2_f64.powi(10),
+            };
+            if !value.is_finite() || value == 0.0 {
+                continue;
+            }
+            let (tie, decimals) = ties(value);
+            let may = may_tie(value, decimals);
+            assert!(may || !tie, "{value:?}");
+            found += u32::from(tie);
+            looked += u32::from(may && round % 4 != 0);
+        }
+        assert!(found > 100 && looked < 20_000, "{found} ties, {looked} looked at");
+    }
 }

@@ -49,11 +49,14 @@ pub struct ProcessFigures {
     pub wid: Option<u32>,
 }
 
+/// How many members an object has at most.
+const KEYS: usize = 14;
+
 impl ProcessFigures {
     /// The object on the wire, keys in circus' order.
     #[must_use]
     pub fn to_map(&self) -> Map<String, Value> {
-        let mut map = Map::new();
+        let mut map = Map::with_capacity(KEYS);
         let mut put = |key: &str, value: Value| map.insert(key.to_owned(), value);
         let optional = |figure: Option<f64>| figure.map_or_else(|| UNAVAILABLE.into(), json::float);
         put("mem_info1", self.mem_info1.as_str().into());

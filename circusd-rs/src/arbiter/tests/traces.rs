@@ -989,7 +989,7 @@ fn figures_get_age_start_and_worker() {
     play.ask(Command::Stats(query.clone()));
     let Some(Effect::Sample { tag, targets }) = play.asked.pop() else { panic!() };
     assert_eq!(targets.len(), 2);
-    let figures = json!({"cpu": 0.0, "create_time": 999.9, "cmdline": "prog", "children": []});
+    let figures = json!({"cpu": 0.0, "create_time": 999.9, "age": 2.6, "cmdline": "prog", "children": []});
     let figures = vec![figures.as_object().cloned(), None];
     play.input(Input::Sampled { tag, figures });
     check(
