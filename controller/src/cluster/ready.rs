@@ -327,7 +327,7 @@ mod tests {
     #[test]
     fn what_crashes_again_and_again_is_not_waited_for() {
         let hello = json!({"version": "1", "extensions": ["ready", "why"]});
-        let daemon = Daemon::from_hello(hello.as_object().expect("an object").clone());
+        let daemon = Daemon::from_hello(hello.as_object().expect("an object"));
         let db = || Ready::new(vec!["db".into()], true, bare());
         let (second, verdict) = at_seconds(&mut db(), &daemon, crashing(99), 0..60).expect("an end");
         assert_eq!((second, verdict.state), (10, NodeState::Failed));
