@@ -124,7 +124,8 @@ impl Fleet {
     }
 
     /// Follows every node from now on, those of later inventories too: one connection for each that is
-    /// made again and again, with a heartbeat, and what the nodes tell of their watchers.
+    /// made again and again, with a heartbeat, and what the nodes tell of their watchers. Nothing changes
+    /// when they are followed already.
     pub fn follow(&self, pace: Pace) {
         self.handle.ask(Ask::Follow(pace));
     }

@@ -2,13 +2,15 @@
 //!
 //! ```text
 //!  keys, mouse, size ─┐                      ┌─► screen (only when something changed, 20 times a second)
-//!  figures ◄─ fleet ──┼─► Model::update ─────┤
-//!  outcomes ◄─ fleet ─┘        (pure)        └─► effects: look, act, tell, suspend, leave
+//!  news ◄─ fleet ─────┼─► Model::update ─────┤
+//!  figures ◄─ fleet ──┤        (pure)        │
+//!  outcomes ◄─ fleet ─┘                      └─► effects: look, glance, act, tell, suspend, leave
 //! ```
 //!
-//! Two fleets: one asks for figures again and again, the other one acts, so that a database that stops
-//! slowly does not hold up the picture, and a node that hangs holds up no action. Both run in tasks of
-//! their own and are told what to do by message.
+//! One fleet, the session's own: what nodes tell by themselves is on the screen at once, and figures are
+//! asked for again and again. Three tasks use it, so that a database that stops slowly does not hold up the
+//! picture, nor a node that hangs an action, nor a look at all nodes a glance at one where something has
+//! happened.
 
 pub mod deed;
 pub mod layout;
@@ -17,6 +19,7 @@ pub mod tree;
 pub mod view;
 
 mod keys;
+mod live;
 mod screen;
 mod work;
 

@@ -3,6 +3,7 @@
 
 use std::num::NonZero;
 use std::process::Command;
+use std::time::Duration;
 
 use circus_tests::daemon::{Daemon, Flavor, built};
 use circus_tests::pty::Terminal;
@@ -11,7 +12,7 @@ use circus_tests::wire::Wire;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::termios::LocalFlags;
 use nix::unistd::Pid;
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// The size of [`Terminal`].
 const LINES: NonZero<u16> = NonZero::new(40).expect("some");
@@ -25,10 +26,14 @@ fn nodes() -> [Daemon; 2] {
 }
 
 fn top(nodes: &[Daemon]) -> Terminal {
+    top_every("300ms", nodes)
+}
+
+fn top_every(interval: &str, nodes: &[Daemon]) -> Terminal {
     let addresses: Vec<&str> = nodes.iter().map(Daemon::address).collect();
     let mut command = Command::new(built("circusman"));
     command
-        .args(["--cluster", &addresses.join(","), "top", "--interval", "300ms"])
+        .args(["--cluster", &addresses.join(","), "top", "--interval", interval])
         .env("TERM", "xterm-256color")
         .env("LANG", "C.UTF-8")
         .env_remove("LC_ALL")
@@ -132,6 +137,41 @@ fn it_steps_aside_for_the_shell_and_ends_when_told() {
     let (status, written) = terminal.wait();
     assert_eq!(status.code(), Some(130));
     assert!(!screen(&written).1, "the shell's screen is back");
+}
+
+#[test]
+fn a_crash_is_seen_when_it_happens_and_not_when_the_node_is_asked_next() {
+    let node = [Daemon::start(Flavor::Ours, INI)];
+    // Asked once at the beginning, and never again while this test lives.
+    let mut terminal = top_every("1h", &node);
+    wait_for(&mut terminal, "the node", |seen| seen.contains("1/1 up") && seen.contains(" web "));
+    let pids = || {
+        let reply =
+            Wire::connect(&node[0].endpoint(), &node[0].pubsub()).call("list", &json!({"name": "web"}));
+        reply["pids"].as_array().into_iter().flatten().filter_map(Value::as_i64).collect::<Vec<_>>()
+    };
+    // Nobody outside knows when it has subscribed; what died before that, it does not hear of.
+    let told = until("a death to be told", || {
+        let pid = pids().first().copied()?;
+        kill(Pid::from_raw(i32::try_from(pid).expect("a pid")), Signal::SIGKILL).expect("it is there");
+        until("its successor", || pids().first().filter(|next| **next != pid).map(|_| ()));
+        let gone = format!("web: process {pid} gone: SIGKILL");
+        // Two seconds for a picture that comes twenty times a second.
+        let told = (0..200).any(|_| {
+            std::thread::sleep(Duration::from_millis(10));
+            screen(terminal.seen()).0.contains(&gone)
+        });
+        told.then_some(gone)
+    });
+    // The restarts are in no event: the node is asked for them because something has happened there.
+    wait_for(&mut terminal, "the count of restarts", |seen| {
+        let row = seen.lines().find(|line| line.contains(" web ") && line.contains(" active "));
+        let restarts = row.and_then(|row| row.split_whitespace().last()?.parse::<u32>().ok());
+        seen.contains(&told) && restarts.is_some_and(|count| count > 0)
+    });
+    terminal.type_keys("q");
+    let (status, _) = terminal.wait();
+    assert!(status.success(), "{status}");
 }
 
 #[test]

@@ -382,7 +382,8 @@ impl fmt::Display for Change {
 }
 
 /// What circus' exit code means.
-fn cause(code: i32) -> String {
+#[must_use]
+pub fn cause(code: i32) -> String {
     let signal = code.checked_neg().filter(|number| *number > 0);
     match signal.map(|number| (number, Signal(number).name())) {
         Some((_, Some(name))) => format!("SIG{name}"),

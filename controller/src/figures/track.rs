@@ -31,7 +31,12 @@ pub struct Change {
     pub text: String,
     /// Whether somebody should look.
     pub bad: bool,
+    /// The process that it says is gone.
+    pub gone: Option<i64>,
 }
+
+/// Takes what happened to a watcher: the text, whether it is bad, and the process that is gone.
+type Tell<'a> = &'a mut dyn FnMut(String, bool, Option<i64>);
 
 /// What is remembered of a process and its children.
 #[derive(Debug, Default, Clone)]
@@ -99,7 +104,7 @@ impl Place {
             && was != is_up
         {
             let text = if is_up { "up again".to_owned() } else { format!("down: {}", node.reason) };
-            changes.push(Change { node: name.clone(), watcher: None, text, bad: !is_up });
+            changes.push(Change { node: name.clone(), watcher: None, text, bad: !is_up, gone: None });
         }
         if !is_up {
             // What it runs now nobody knows; what it ran stays for when it is back.
@@ -113,9 +118,9 @@ impl Place {
                 continue;
             }
             let seen = self.watchers.entry(watcher.name.clone()).or_default();
-            let mut tell = |text: String, bad: bool| {
+            let mut tell = |text: String, bad: bool, gone: Option<i64>| {
                 let (node, watcher) = (name.clone(), Some(watcher.name.clone()));
-                changes.push(Change { node, watcher, text, bad });
+                changes.push(Change { node, watcher, text, bad, gone });
             };
             seen.take(watcher, known, &mut tell);
             watcher.starts = watcher.starts.or(Some(seen.starts));
@@ -125,11 +130,12 @@ impl Place {
 }
 
 impl Seen {
-    fn take(&mut self, watcher: &Watcher, known: bool, tell: &mut dyn FnMut(String, bool)) {
+    fn take(&mut self, watcher: &Watcher, known: bool, tell: Tell<'_>) {
         let state = watcher.state.clone();
         if known && self.state != state {
             let words = |state: &Option<String>| state.clone().unwrap_or_else(|| "?".to_owned());
-            tell(format!("{} -> {}", words(&self.state), words(&state)), state.as_deref() == Some("stopped"));
+            let text = format!("{} -> {}", words(&self.state), words(&state));
+            tell(text, state.as_deref() == Some("stopped"), None);
         }
         self.state = state;
         let mut before = std::mem::take(&mut self.clocks);
@@ -154,7 +160,7 @@ impl Seen {
     }
 
     /// Who comes takes the place of who went, maybe a while ago: stock looks only every few seconds.
-    fn count(&mut self, gone: &[i64], born: &[i64], tell: &mut dyn FnMut(String, bool)) {
+    fn count(&mut self, gone: &[i64], born: &[i64], tell: Tell<'_>) {
         self.starts = self.starts.saturating_add(born.len() as u64);
         self.vacant = self.vacant.saturating_add(gone.len() as u64);
         // A watcher that comes or goes as a whole has told so already.
@@ -167,12 +173,12 @@ impl Seen {
             self.vacant -= 1;
             self.restarts = self.restarts.saturating_add(1);
             match gone.next() {
-                Some(gone) => tell(format!("process {gone} gone, {new} in its place"), true),
-                None => tell(format!("process {new} in the place of one that had gone"), false),
+                Some(gone) => tell(format!("process {gone} gone, {new} in its place"), true, Some(*gone)),
+                None => tell(format!("process {new} in the place of one that had gone"), false, None),
             }
         }
         for gone in gone.filter(|_| !stands) {
-            tell(format!("process {gone} gone"), true);
+            tell(format!("process {gone} gone"), true, Some(*gone));
         }
     }
 }

@@ -199,6 +199,9 @@ impl Actor {
     }
 
     fn follow(&mut self, pace: Pace) {
+        if self.cluster.is_following() {
+            return;
+        }
         let ears = self.make_room(self.inventory.nodes.len(), true);
         let seed = RandomState::new().hash_one(0_u8);
         let manner = Manner { wall: self.wall(), pace, figures: None, ears, seed };

@@ -1,18 +1,21 @@
 //! What the screen shows and what a key does to it, as values: no terminal, no clock, no node.
 //!
 //! ```text
-//!  Input ─► Model::update ─► Effects (look, act, tell, suspend, leave)
+//!  Input ─► Model::update ─► Effects (look, glance, act, tell, suspend, leave)
 //!               │
 //!               └► view draws the model, only when it changed
 //! ```
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::sync::Arc;
 
 use ratatui::crossterm::event::{KeyEvent, MouseEvent};
 
 use super::deed::{Deed, Plan};
 use super::layout::{Areas, LogSize, areas};
+use super::live::Cause;
 use super::tree::{self, Grouping, Key, Row, Sort, Wish, key};
+use crate::cluster::view::News;
 use crate::figures::Node;
 use crate::figures::track::Tracker;
 use crate::outcome::{NodeState, Operation, Outcome};
@@ -36,8 +39,12 @@ pub enum Input {
     Mouse(MouseEvent),
     /// The screen has these columns and lines now.
     Resized(u16, u16),
-    /// What nodes tell, and when they told it (Unix seconds).
+    /// What all nodes tell, and when they told it (Unix seconds).
     Reading(Outcome, f64),
+    /// The same of some of them only.
+    Glance(Outcome, f64),
+    /// What nodes told by themselves, and when we heard it.
+    News(Vec<Arc<News>>, f64),
     /// An operation is done.
     Acted(Deed, Outcome),
     /// What was asked for is here: a title and a text.
@@ -50,6 +57,8 @@ pub enum Input {
 pub enum Effect {
     /// Ask all nodes for their figures now.
     Look,
+    /// Ask these soon: something has happened there.
+    Glance(Vec<String>),
     /// Carry this out.
     Act(Deed),
     /// Ask and show the answer.
@@ -159,8 +168,14 @@ pub struct Model {
     pub(super) open: HashSet<Key>,
     pub(super) pointed: Option<Key>,
     trends: HashMap<Key, Trend>,
-    expected_until: f64,
-    tracker: Tracker,
+    pub(super) expected_until: f64,
+    pub(super) tracker: Tracker,
+    /// When each node told something last that its answers before do not know of.
+    pub(super) told: HashMap<String, f64>,
+    /// Why processes ended, by node and pid, until the tracker notices that they are gone.
+    pub(super) causes: HashMap<(String, i64), Cause>,
+    /// Only some watchers are shown, so one that nobody knows here is not meant.
+    pub(super) narrow: bool,
     /// What there was to count when it was looked at first.
     pub seen: bool,
 }
@@ -200,6 +215,9 @@ impl Model {
             trends: HashMap::new(),
             expected_until: 0.0,
             tracker: Tracker::default(),
+            told: HashMap::new(),
+            causes: HashMap::new(),
+            narrow: false,
             seen: false,
         };
         model.rebuild();
@@ -220,6 +238,11 @@ impl Model {
                 self.reading(&outcome, at);
                 Vec::new()
             }
+            Input::Glance(outcome, at) => {
+                self.glance(&outcome, at);
+                Vec::new()
+            }
+            Input::News(news, at) => self.news(&news, at),
             Input::Acted(deed, outcome) => {
                 self.acted(&deed, &outcome);
                 vec![Effect::Look]
@@ -235,15 +258,9 @@ impl Model {
     }
 
     fn reading(&mut self, outcome: &Outcome, at: f64) {
-        let mut nodes = crate::figures::nodes(outcome);
-        for change in self.tracker.take(&mut nodes) {
-            let place = match &change.watcher {
-                Some(watcher) => format!("{}: {watcher}: {}", change.node, change.text),
-                None => format!("{}: {}", change.node, change.text),
-            };
-            let expected = change.watcher.is_some() && (self.running > 0 || at < self.expected_until);
-            self.say(at, place, change.bad && !expected);
-        }
+        let mut nodes = self.believed(outcome, at);
+        let changes = self.tracker.take(&mut nodes);
+        self.say_all(changes, at);
         if !self.seen {
             let up = nodes.iter().filter(|node| node.is_up()).count();
             self.say(at, format!("{up} of {} nodes answer", nodes.len()), up == 0);

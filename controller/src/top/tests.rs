@@ -1,5 +1,6 @@
 //! The screen as people see it, pinned, and what keys do to it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use ratatui::buffer::Buffer;
@@ -13,6 +14,7 @@ use super::layout::LogSize;
 use super::model::{Effect, Input, Mode, Model};
 use super::tree::Key;
 use super::view::{Theme, draw};
+use crate::cluster::view::{Change, DaemonView, News, Status};
 use crate::figures::tests::{process, row};
 use crate::outcome::{NodeOutcome, NodeState, Operation, Outcome};
 
@@ -266,6 +268,102 @@ fn changes_are_logged() {
     );
     press(&mut model, "e");
     assert_eq!(model.log_size, LogSize::Half);
+}
+
+fn tell(model: &mut Model, at: f64, node: &str, changes: &[Change]) -> Vec<Effect> {
+    let news = |change: &Change| {
+        Arc::new(News { at: Duration::from_secs_f64(at), node: node.into(), change: change.clone() })
+    };
+    model.update(Input::News(changes.iter().map(news).collect(), at))
+}
+
+fn died(watcher: &str, pid: i32, code: i32, wanted: bool) -> Change {
+    Change::Died { watcher: watcher.into(), pid, code: Some(code), wanted }
+}
+
+fn spawned(watcher: &str, pid: i32) -> Change {
+    Change::Spawned { watcher: watcher.into(), pid, again: true }
+}
+
+fn pids(model: &Model, node: usize, watcher: usize) -> Vec<i64> {
+    model.nodes[node].watchers[watcher].processes.iter().map(|process| process.pid).collect()
+}
+
+fn log(model: &Model) -> Vec<(&str, bool)> {
+    model.log.iter().skip(1).map(|entry| (entry.text.as_str(), entry.bad)).collect()
+}
+
+#[test]
+fn a_crash_is_on_the_screen_before_anybody_asks_and_told_once() {
+    let mut model = small();
+    let glance = [Effect::Glance(vec!["node01.lab".to_owned()])];
+    assert_eq!(tell(&mut model, NOW + 0.5, "node01.lab", &[died("DB", 5, -11, false)]), glance);
+    assert_eq!(pids(&model, 0, 0), [0; 0]);
+    assert!(picture(&model, &THEME).contains("node01.lab: db: process 5 gone: SIGSEGV"));
+    assert_eq!(tell(&mut model, NOW + 0.6, "node01.lab", &[spawned("db", 6)]), glance);
+    assert_eq!(pids(&model, 0, 0), [6]);
+    // The tracker has never seen the beginning of this one.
+    assert_eq!(tell(&mut model, NOW + 0.7, "node01.lab", &[died("db", 6, 1, false)]), glance);
+    let before = model.log.len();
+    // All were asked before that, and this node answered before that: its picture is newer.
+    let mut old = rows(2.5, 950.0, "active");
+    old.elapsed = Duration::from_secs(1);
+    read(&mut model, old, NOW + 1.4);
+    assert_eq!(pids(&model, 0, 0), [0; 0]);
+    // Asked since, it is believed: another process with the same number.
+    let mut new = rows(2.5, 951.0, "active");
+    new.nodes.truncate(1);
+    assert_eq!(model.update(Input::Glance(new, NOW + 1.5)), []);
+    assert_eq!((pids(&model, 0, 0), model.nodes.len()), (vec![5], 3));
+    assert_eq!(model.log.len(), before + 1);
+    let expected = [
+        ("node01.lab: db: process 5 gone: SIGSEGV", true),
+        ("node01.lab: db: process 6 died: exit status 1", true),
+        ("node01.lab: db: process 5 in the place of one that had gone", false),
+    ];
+    assert_eq!(log(&model), expected);
+}
+
+#[test]
+fn nodes_and_watchers_come_and_go_by_themselves() {
+    let mut model = small();
+    let down = Change::Down { why: "silent".into() };
+    assert_eq!(tell(&mut model, NOW, "node01.lab", &[down.clone(), down]), []);
+    assert!(!model.nodes[0].is_up() && model.nodes[0].watchers.is_empty());
+    let up = Change::Up { daemon: Arc::new(DaemonView::Stock) };
+    assert_eq!(tell(&mut model, NOW, "node01.lab", &[up]), [Effect::Glance(vec!["node01.lab".into()])]);
+    let status = |watcher: &str, to| Change::Status { watcher: watcher.into(), from: None, to };
+    tell(&mut model, NOW, "node02.lab", &[status("web", Some(Status::Stopped))]);
+    assert_eq!((pids(&model, 1, 0), model.nodes[1].watchers[0].state.as_deref()), (vec![], Some("stopped")));
+    tell(&mut model, NOW, "node02.lab", &[status("new", Some(Status::Active)), status("web", None)]);
+    let names: Vec<&str> = model.nodes[1].watchers.iter().map(|watcher| watcher.name.as_str()).collect();
+    assert_eq!(names, ["new"]);
+    let note = Change::Note { watcher: "new".into(), text: "hook before_start failed: no".into() };
+    tell(&mut model, NOW, "node02.lab", &[note]);
+    assert_eq!(tell(&mut model, NOW, "a stranger", &[spawned("web", 1)]), []);
+    let expected = [
+        ("node01.lab: down: silent", true),
+        ("node02.lab: web: active -> stopped", true),
+        ("node02.lab: new: hook before_start failed: no", true),
+    ];
+    assert_eq!(log(&model), expected);
+}
+
+#[test]
+fn what_was_told_to_end_surprises_nobody_and_who_is_not_meant_is_left_out() {
+    let mut model = small().narrow(true);
+    tell(&mut model, NOW, "node01.lab", &[died("db", 5, -15, true), spawned("db", 6)]);
+    assert_eq!(log(&model), [("node01.lab: db: process 5 gone: SIGTERM", false)]);
+    let status = Change::Status { watcher: "other".into(), from: None, to: Some(Status::Active) };
+    assert_eq!(
+        tell(&mut model, NOW, "node01.lab", &[status, spawned("other", 1), died("other", 1, 1, false)]),
+        []
+    );
+    assert_eq!((model.nodes[0].watchers.len(), model.log.len()), (2, 2));
+    // A picture that somebody looks at stays as it is; then all nodes are asked.
+    assert_eq!(press(&mut model, "p"), []);
+    assert_eq!(tell(&mut model, NOW, "node01.lab", &[died("db", 6, 1, false)]), []);
+    assert_eq!((pids(&model, 0, 0), press(&mut model, "p")), (vec![6], vec![Effect::Look]));
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! What `top` does between two keys: it waits for whatever comes first, and performs the effects.
 
+use std::collections::BTreeSet;
 use std::io::IsTerminal;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
@@ -9,7 +11,8 @@ use crossterm::event::{Event, EventStream};
 use futures_core::Stream;
 use nix::sys::signal::{Signal, raise};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{broadcast, mpsc};
 use tokio::task::{JoinHandle, LocalSet, spawn_local};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
@@ -20,7 +23,8 @@ use super::view::Theme;
 use crate::cli::exit::Exit;
 use crate::cli::session::{ACT_TIMEOUT, DEFAULT_SPEC, READ_TIMEOUT, Session, Stop};
 use crate::cli::{DEFAULT_PORT, Global, pause};
-use crate::fleet::{Fleet, wall};
+use crate::cluster::view::News;
+use crate::fleet::{Handle, Pace, wall};
 use crate::outcome::{Operation, Outcome, RunOptions};
 use crate::render::{self, Detail};
 
@@ -30,11 +34,17 @@ const FRAME: Duration = Duration::from_millis(50);
 const EVERY: &str = "2s";
 /// The first measurement of CPU time: short, so that something is there soon.
 const FIRST: Duration = Duration::from_millis(300);
-/// Questions and operations that wait for a fleet. A person cannot press keys that fast; what does not
+/// Questions and operations that wait for a task. A person cannot press keys that fast; what does not
 /// fit is said to have failed.
 const JOBS: usize = 64;
-/// Results that wait for the screen; then the fleets wait.
+/// Results that wait for the screen; then the tasks wait.
 const INPUTS: usize = 64;
+/// Between what a node tells and the question for the rest, so that a burst causes one.
+const SETTLE: Duration = Duration::from_millis(150);
+/// Between two such questions.
+const GLANCE_GAP: Duration = Duration::from_millis(500);
+/// News that are put into the picture together.
+const MOST_NEWS: usize = 256;
 
 /// `top`.
 #[derive(Debug, Clone, Args)]
@@ -46,9 +56,10 @@ pub struct TopArgs {
     pub interval: Duration,
 }
 
-/// What a fleet is told to do.
+/// What one of the tasks is told to do.
 enum Job {
     Look(Operation, RunOptions),
+    Glance(Operation, RunOptions),
     Act(Deed, RunOptions),
     Tell(String, Operation, RunOptions),
 }
@@ -65,7 +76,7 @@ pub async fn top(session: &mut Session, global: &Global, args: &TopArgs) -> Resu
         return Err(Stop::usage("top is for people; `stats --watch --ndjson` is for programs"));
     }
     let targets = session.targets(global)?;
-    // The fleets stay in this thread.
+    // The tasks stay in this thread.
     LocalSet::new().run_until(show(session, global, args, targets)).await
 }
 
@@ -76,31 +87,40 @@ async fn show(
     targets: Vec<String>,
 ) -> Result<Exit, Stop> {
     let (sender, inputs) = mpsc::channel(INPUTS);
-    let looker = Worker::start(session, sender.clone());
-    let actor = Worker::start(session, sender);
+    let handle = session.fleet.handle();
+    session.fleet.follow(Pace::default());
+    let news = handle.news();
+    let [looker, glancer, actor] = [(); 3].map(|()| Worker::start(handle.clone(), sender.clone()));
+    drop(sender);
     let failed =
         |error: std::io::Error| Stop::new(Exit::Failed, format!("this terminal cannot be used: {error}"));
     let screen = Screen::open().map_err(failed)?;
     let shell = shell(session, global);
-    let model = Model::new(session.cluster.name.clone(), shell, &targets, Screen::size());
+    let model = Model::new(session.cluster.name.clone(), shell, &targets, Screen::size())
+        .narrow(!args.names.is_empty());
     let mut top = Top {
         model,
         theme: Theme::of(|name| std::env::var(name).ok()),
         screen,
         looker,
+        glancer,
         actor,
         options: Session::run_options(global, READ_TIMEOUT, &targets),
         acting: Session::run_options(global, ACT_TIMEOUT, &targets),
         names: args.names.clone(),
         looking: false,
         asked: false,
+        glances: BTreeSet::new(),
+        glance_at: Instant::now(),
+        glancing: false,
         dirty: true,
     };
-    let result = top.run(inputs, args.interval).await;
-    let Top { screen, looker, actor, .. } = top;
+    let result = top.run(inputs, news, args.interval).await;
+    let Top { screen, looker, glancer, actor, .. } = top;
     drop(screen);
-    looker.end().await;
-    actor.end().await;
+    for worker in [looker, glancer, actor] {
+        worker.end().await;
+    }
     result.map_err(failed)
 }
 
@@ -122,6 +142,7 @@ struct Top {
     theme: Theme,
     screen: Screen,
     looker: Worker,
+    glancer: Worker,
     actor: Worker,
     options: RunOptions,
     acting: RunOptions,
@@ -130,11 +151,21 @@ struct Top {
     looking: bool,
     /// CPU was measured once.
     asked: bool,
+    /// Nodes that are to be asked soon, and when.
+    glances: BTreeSet<String>,
+    glance_at: Instant,
+    /// That is being done.
+    glancing: bool,
     dirty: bool,
 }
 
 impl Top {
-    async fn run(&mut self, mut inputs: mpsc::Receiver<Input>, every: Duration) -> std::io::Result<Exit> {
+    async fn run(
+        &mut self,
+        mut inputs: mpsc::Receiver<Input>,
+        mut news: broadcast::Receiver<Arc<News>>,
+        every: Duration,
+    ) -> std::io::Result<Exit> {
         let mut ends = [SignalKind::terminate(), SignalKind::hangup(), SignalKind::interrupt()].map(signal);
         let mut stop = signal(SignalKind::from_raw(Signal::SIGTSTP as i32))?;
         let mut keys = EventStream::new();
@@ -153,6 +184,18 @@ impl Top {
                     Some(Err(_)) | None => return Ok(Exit::Interrupted),
                 },
                 Some(input) = inputs.recv() => input,
+                heard = heard(&mut news) => match heard {
+                    Some(news) => Input::News(news, wall()),
+                    // Some were missed: then only asking tells.
+                    None => {
+                        self.look();
+                        continue;
+                    }
+                },
+                () = sleep_until(self.glance_at), if !self.glancing && !self.glances.is_empty() => {
+                    self.glance();
+                    continue;
+                }
                 _ = beat.tick() => {
                     if !self.model.paused {
                         self.look();
@@ -171,21 +214,45 @@ impl Top {
                 }
                 exit = ended(terminate, hang_up, interrupt) => return Ok(exit),
             };
-            self.looking &= !matches!(input, Input::Reading(..));
-            self.dirty = true;
-            for effect in self.model.update(input) {
-                match effect {
-                    Effect::Look => self.look(),
-                    Effect::Act(deed) => self.act(deed),
-                    Effect::Tell { title, operation, targets } => {
-                        let options = RunOptions { targets: Some(targets), ..self.options.clone() };
-                        self.actor.give(Job::Tell(title, operation, options));
-                    }
-                    Effect::Suspend => self.suspend(&mut keys)?,
-                    Effect::Leave => return Ok(Exit::Done),
-                }
+            if let Some(exit) = self.update(input, &mut keys)? {
+                return Ok(exit);
             }
         }
+    }
+
+    /// Lets the model know and does what it wants.
+    fn update(&mut self, input: Input, keys: &mut EventStream) -> std::io::Result<Option<Exit>> {
+        self.looking &= !matches!(input, Input::Reading(..));
+        self.glancing &= !matches!(input, Input::Glance(..));
+        self.dirty = true;
+        for effect in self.model.update(input) {
+            match effect {
+                Effect::Look => self.look(),
+                Effect::Glance(nodes) => {
+                    if self.glances.is_empty() {
+                        self.glance_at = self.glance_at.max(Instant::now() + SETTLE);
+                    }
+                    self.glances.extend(nodes);
+                }
+                Effect::Act(deed) => self.act(deed),
+                Effect::Tell { title, operation, targets } => {
+                    let options = RunOptions { targets: Some(targets), ..self.options.clone() };
+                    self.actor.give(Job::Tell(title, operation, options));
+                }
+                Effect::Suspend => self.suspend(keys)?,
+                Effect::Leave => return Ok(Some(Exit::Done)),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Asks those on which something has happened.
+    fn glance(&mut self) {
+        let targets = std::mem::take(&mut self.glances).into_iter().collect();
+        let options = RunOptions { targets: Some(targets), ..self.options.clone() };
+        let operation = Operation::Stats { names: self.names.clone(), over: Duration::ZERO };
+        self.glancing = self.glancer.give(Job::Glance(operation, options));
+        self.glance_at = Instant::now() + GLANCE_GAP;
     }
 
     /// Asks for figures, unless that is being done.
@@ -193,7 +260,7 @@ impl Top {
         if !std::mem::replace(&mut self.looking, true) {
             let over = if std::mem::replace(&mut self.asked, true) { Duration::ZERO } else { FIRST };
             let operation = Operation::Stats { names: self.names.clone(), over };
-            self.looker.give(Job::Look(operation, self.options.clone()));
+            self.looking = self.looker.give(Job::Look(operation, self.options.clone()));
         }
     }
 
@@ -252,22 +319,38 @@ fn input(event: Event) -> Option<Input> {
     }
 }
 
-/// A fleet in a task of its own.
+/// Some news that came together; `None` when some were missed.
+async fn heard(news: &mut broadcast::Receiver<Arc<News>>) -> Option<Vec<Arc<News>>> {
+    let mut all = match news.recv().await {
+        Ok(first) => vec![first],
+        Err(RecvError::Lagged(_)) => return None,
+        // The fleet lives as long as its session.
+        Err(RecvError::Closed) => std::future::pending().await,
+    };
+    while all.len() < MOST_NEWS
+        && let Ok(more) = news.try_recv()
+    {
+        all.push(more);
+    }
+    Some(all)
+}
+
+/// A task that runs one operation after the other.
 struct Worker {
     jobs: mpsc::Sender<Job>,
     task: JoinHandle<()>,
 }
 
 impl Worker {
-    fn start(session: &Session, inputs: mpsc::Sender<Input>) -> Self {
+    fn start(handle: Handle, inputs: mpsc::Sender<Input>) -> Self {
         let (jobs, queue) = mpsc::channel(JOBS);
-        let fleet = Fleet::new(session.cluster.inventory.clone(), None);
-        Self { jobs, task: spawn_local(work(fleet, queue, inputs)) }
+        Self { jobs, task: spawn_local(work(handle, queue, inputs)) }
     }
 
-    fn give(&self, job: Job) {
+    /// Whether there was room.
+    fn give(&self, job: Job) -> bool {
         // Full means that somebody leans on a key; the picture shows what is under way.
-        let _full = self.jobs.try_send(job);
+        self.jobs.try_send(job).is_ok()
     }
 
     /// What is under way is given up.
@@ -279,19 +362,23 @@ impl Worker {
     }
 }
 
-async fn work(mut fleet: Fleet, mut queue: mpsc::Receiver<Job>, inputs: mpsc::Sender<Input>) {
+async fn work(handle: Handle, mut queue: mpsc::Receiver<Job>, inputs: mpsc::Sender<Input>) {
     while let Some(job) = queue.recv().await {
         let input = match job {
             Job::Look(operation, options) => {
-                let outcome = run(&mut fleet, operation, &options).await;
+                let outcome = run(&handle, operation, &options).await;
                 Input::Reading(outcome, wall())
             }
+            Job::Glance(operation, options) => {
+                let outcome = run(&handle, operation, &options).await;
+                Input::Glance(outcome, wall())
+            }
             Job::Act(deed, options) => {
-                let outcome = run(&mut fleet, deed.operation.clone(), &options).await;
+                let outcome = run(&handle, deed.operation.clone(), &options).await;
                 Input::Acted(deed, outcome)
             }
             Job::Tell(title, operation, options) => {
-                let outcome = run(&mut fleet, operation.clone(), &options).await;
+                let outcome = run(&handle, operation.clone(), &options).await;
                 Input::Told(title, render::outcome(&operation, &outcome, Detail::Full))
             }
         };
@@ -301,6 +388,6 @@ async fn work(mut fleet: Fleet, mut queue: mpsc::Receiver<Job>, inputs: mpsc::Se
     }
 }
 
-async fn run(fleet: &mut Fleet, operation: Operation, options: &RunOptions) -> Outcome {
-    fleet.run(operation, options, &mut |_| {}).await
+async fn run(handle: &Handle, operation: Operation, options: &RunOptions) -> Outcome {
+    handle.run(operation, options, &mut |_| {}).await
 }
