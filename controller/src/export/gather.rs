@@ -1,5 +1,6 @@
 //! One reading for all who want one at the same time: the fleet is asked only when somebody does, and
-//! not again while the last reading is fresh.
+//! not again while the last reading is fresh. It is the session's fleet: a console that follows its nodes
+//! has one connection to each, whoever asks.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use tokio::time::Instant;
 use super::metrics::Reading;
 use crate::figures;
 use crate::figures::track::Tracker;
-use crate::fleet::{Fleet, wall};
+use crate::fleet::{Handle, wall};
 use crate::outcome::{Operation, RunOptions};
 
 /// Those who wait for a reading. There are fewer connections, so nobody waits to get in here.
@@ -47,7 +48,7 @@ impl Asker {
 
 /// What is asked, and how.
 pub(super) struct Gatherer {
-    pub(super) fleet: Fleet,
+    pub(super) handle: Handle,
     pub(super) operation: Operation,
     pub(super) options: RunOptions,
     /// How long a reading is as good as a new one.
@@ -69,7 +70,7 @@ pub(super) struct Readings {
 
 impl Gatherer {
     /// Works until nobody can ask any more.
-    pub(super) async fn run(mut self, mut readings: Readings) {
+    pub(super) async fn run(self, mut readings: Readings) {
         let mut tracker = Tracker::default();
         let mut taken: Option<Instant> = None;
         let mut count = 0;
@@ -78,7 +79,7 @@ impl Gatherer {
             if !is_fresh {
                 count += 1;
                 let at = wall();
-                let outcome = self.fleet.run(self.operation.clone(), &self.options, &mut |_| {}).await;
+                let outcome = self.handle.run(self.operation.clone(), &self.options, &mut |_| {}).await;
                 let nodes = figures::nodes(&outcome);
                 let took = outcome.elapsed.as_secs_f64();
                 let reading = Reading::new(nodes, &mut tracker, (at, took), count);
@@ -89,6 +90,5 @@ impl Gatherer {
             // Who does not wait any longer has gone.
             let _gone = wish.send(reading);
         }
-        self.fleet.close().await;
     }
 }

@@ -23,7 +23,6 @@ use crate::cli::exit::Exit;
 use crate::cli::output::talk;
 use crate::cli::session::{Session, Stop};
 use crate::cli::{Global, time};
-use crate::fleet::Fleet;
 use crate::http::{listen, serve};
 use crate::inventory::NodeSpec;
 use crate::outcome::Operation;
@@ -80,7 +79,7 @@ pub async fn export(session: &mut Session, global: &Global, args: &ExportArgs) -
         processes: args.processes,
     };
     let gatherer = Gatherer {
-        fleet: Fleet::new(session.cluster.inventory.clone(), None),
+        handle: session.fleet.handle(),
         operation: Operation::Stats { names: args.names.clone(), over: Duration::ZERO },
         options: Session::run_options(global, TIMEOUT, &targets),
         fresh: args.fresh,
