@@ -43,8 +43,8 @@ use clap::{Args, Parser, Subcommand};
 
 pub(crate) use args::duration as time;
 pub use args::{
-    CallArgs, ConfigureArgs, CtlArgs, DemoArgs, FreshArgs, Kind, OrderArgs, ReadyArgs, ResetArgs, StartArgs,
-    StatusArgs, WhyArgs,
+    Beat, CallArgs, ConfigureArgs, CtlArgs, DemoArgs, FreshArgs, Kind, OrderArgs, ReadyArgs, ResetArgs,
+    StartArgs, StatusArgs, WhyArgs,
 };
 use args::{at_least_one, duration};
 pub use choose::Choice;
@@ -156,7 +156,7 @@ pub struct Global {
 #[derive(Debug, Clone, Subcommand)]
 pub enum Verb {
     /// A prompt that takes all these commands and keeps its connections
-    Console,
+    Console(Beat),
     /// Show, redefine or detect the cluster: SPEC, NETWORK NUMNODES or FILE [PORT]
     Cluster(ClusterArgs),
     /// Who is alive, and the state of each watcher

@@ -32,7 +32,6 @@ use crate::cli::output::{complain, data, talk};
 use crate::cli::perform::perform;
 use crate::cli::session::{Session, Stop};
 use crate::cli::{Cli, Global, Verb};
-use crate::fleet::Pace;
 use crate::words;
 use complete::{Known, Prompter};
 use events::{Events, Show};
@@ -362,7 +361,7 @@ fn merged(base: &Global, line: &Global, verb: Option<&Verb>) -> Result<Global, S
 /// Follows the cluster from now on, and waits a little until the prompt and the completion know something.
 async fn greet(session: &Session) {
     let mut views = session.fleet.handle().watch();
-    session.fleet.follow(Pace::default());
+    session.fleet.follow(session.pace);
     // What waiting gives is dropped at once: as long as it is held, no view can be published.
     drop(timeout(FIRST_LOOK, views.wait_for(|view| is_settled(view))).await);
     let first = FIRST_NODE.saturating_sub(FIRST_LOOK);

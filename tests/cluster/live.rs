@@ -135,6 +135,27 @@ fn nodes_of_both_kinds_are_followed_through_deaths_and_changes() {
 }
 
 #[test]
+fn listen_goes_on_with_the_nodes_that_a_file_names_now() {
+    let nodes = [(); 2].map(|()| Daemon::start(Flavor::Ours, INI));
+    let base = tempfile::tempdir().expect("a directory");
+    let list = base.path().join("nodes");
+    std::fs::write(&list, format!("{}\n", nodes[0].address())).expect("writes");
+    let listener = Listener::start(Command::new(built("circusman")), &format!("@{}", list.display()));
+    listener.settled();
+    let said = |line: &Value, words: &str| line["said"].as_str().is_some_and(|said| said.contains(words));
+    std::fs::write(&list, format!("{}\n", nodes[1].address())).expect("writes");
+    listener.expect("the other nodes", |line| said(line, "the cluster has changed"));
+    // The first one has left: whatever happens there is not told. The second one has come.
+    let [first, second] = nodes.each_ref().map(|node| Wire::connect(&node.endpoint(), &node.pubsub()));
+    let name = nodes[1].address();
+    for mut wire in [first, second] {
+        wire.call("start", &json!({"name": "db"}));
+    }
+    let line = listener.expect("a change", |line| line["change"] == "status" && line["watcher"] == "db");
+    assert_eq!(line["node"], name, "{line}");
+}
+
+#[test]
 fn another_daemon_in_the_same_place_is_noticed() {
     let base = tempfile::tempdir().expect("a folder");
     let address = fresh_address();

@@ -13,6 +13,9 @@ use crate::cluster::rolling::Deed;
 
 /// The longest time anybody may wait for a node.
 const MAX_TIMEOUT: Duration = Duration::from_secs(7 * 24 * 3600);
+/// The least and the most time between two heartbeats.
+const BEAT_SHORTEST: Duration = Duration::from_millis(200);
+const BEAT_LONGEST: Duration = Duration::from_secs(60);
 
 /// `status`.
 #[derive(Debug, Clone, Args)]
@@ -221,6 +224,24 @@ pub struct DemoArgs {
     /// Run these console commands instead of asking for some; `;` separates
     #[arg(long, value_name = "COMMANDS")]
     pub run: Option<String>,
+}
+
+/// The option of commands that follow nodes.
+#[derive(Debug, Clone, Args, Default)]
+pub struct Beat {
+    /// How often nodes are asked for a sign of life; a node is down after 2.75 times that [default: 1s]
+    #[arg(long, value_name = "TIME", value_parser = heartbeat)]
+    pub heartbeat: Option<Duration>,
+}
+
+/// The time between two heartbeats.
+fn heartbeat(text: &str) -> Result<Duration, String> {
+    let time = duration(text)?;
+    if (BEAT_SHORTEST..=BEAT_LONGEST).contains(&time) {
+        Ok(time)
+    } else {
+        Err("at least 200ms, so that a slow answer is no death, and at most 60s".to_owned())
+    }
 }
 
 /// `10`, `1.5s`, `500ms`, `2m`, `1h`.

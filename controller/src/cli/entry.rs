@@ -13,7 +13,8 @@ use super::output::{complain, data};
 use super::perform::perform;
 use super::session::{Session, Stop};
 use super::store::Store;
-use super::{Cli, DEFAULT_PORT, Verb, cluster};
+use super::{Beat, Cli, DEFAULT_PORT, Verb, cluster};
+use crate::fleet::Pace;
 use crate::{console, ctl, demo, render, simulate};
 
 /// Everything.
@@ -70,8 +71,11 @@ async fn run(cli: &Cli) -> Result<Exit, Stop> {
         None if !std::io::stdin().is_terminal() => {
             Err(Stop::usage("no command; `circusman console` reads commands from stdin, --help lists them"))
         }
-        None | Some(Verb::Console) => {
-            let session = Session::open(global, Store::from_env()).await?;
+        None | Some(Verb::Console(_)) => {
+            let mut session = Session::open(global, Store::from_env()).await?;
+            if let Some(Verb::Console(Beat { heartbeat: Some(interval) })) = cli.verb {
+                session.pace = Pace::of(interval);
+            }
             tokio::select! {
                 exit = console::run(session, global, console::Source::stdin()) => exit,
                 stop = console::ended() => Err(stop),

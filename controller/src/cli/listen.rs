@@ -8,12 +8,12 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::time::Instant;
 
 use super::Global;
+use super::args::Beat;
 use super::exit::Exit;
 use super::output::{stream, talk};
 use super::progress::interrupts;
 use super::session::{Session, Stop};
 use crate::cluster::view::{ClusterView, News};
-use crate::fleet::Pace;
 use crate::render;
 
 /// `listen`.
@@ -24,6 +24,9 @@ pub struct ListenArgs {
     /// Only what somebody should look at: nodes that go, processes that die, services that fail
     #[arg(long)]
     pub trouble: bool,
+    /// How often.
+    #[command(flatten)]
+    pub beat: Beat,
 }
 
 pub(super) async fn listen(session: &mut Session, global: &Global, args: &ListenArgs) -> Result<Exit, Stop> {
@@ -31,10 +34,11 @@ pub(super) async fn listen(session: &mut Session, global: &Global, args: &Listen
         return Err(Stop::usage("listen never ends, so it is no document; use --ndjson"));
     }
     let mut interrupt = interrupts()?;
-    let nodes: HashSet<String> = session.targets(global)?.into_iter().collect();
+    let mut nodes: HashSet<String> = session.targets(global)?.into_iter().collect();
     let handle = session.fleet.handle();
     let (mut news, mut views) = (handle.news(), handle.watch());
-    session.fleet.follow(Pace::default());
+    session.follow_nodes(&args.beat)?;
+    session.follow_sources();
     let (begun, mut told) = (Instant::now(), global.quiet);
     loop {
         tokio::select! {
@@ -52,6 +56,15 @@ pub(super) async fn listen(session: &mut Session, global: &Global, args: &Listen
                     let (up, all) = (view.counts.up, view.counts.nodes);
                     talk(&format!("{up} of {all} nodes up after {}", render::units::seconds(begun.elapsed())));
                 }
+            }
+            () = session.sources_changed() => {
+                if let Some(news) = session.catch_up()
+                    && !global.quiet
+                {
+                    talk(&news);
+                }
+                // Of the nodes that were asked for some may have left, even all of them.
+                nodes = session.targets(global).map(HashSet::from_iter).unwrap_or_default();
             }
             _ = interrupt.recv() => return Ok(Exit::Done),
         }

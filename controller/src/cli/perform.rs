@@ -56,7 +56,7 @@ pub async fn perform(session: &mut Session, global: &Global, verb: &Verb) -> Res
     let chosen = choose::resolved(session, global, verb).await?;
     let global = chosen.as_ref();
     match verb {
-        Verb::Console => Err(Stop::usage("this is the console already")),
+        Verb::Console(_) => Err(Stop::usage("this is the console already")),
         Verb::Ctl(_) => Err(Stop::usage("circusctl is for one daemon; start it from a shell")),
         Verb::Demo(_) | Verb::DemoGuard(_) | Verb::StandIn(_) => {
             Err(Stop::usage("the demo has its own console; start it from a shell"))

@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::args::Beat;
 use super::exit::Exit;
 use super::output::{complain, talk};
 use super::store::{Remembered, Seen, Store};
 use super::{DEFAULT_PARALLEL, DEFAULT_PORT, Global};
 use crate::cluster::view::State;
-use crate::fleet::{Fleet, ServicesFile};
+use crate::fleet::{Fleet, Pace, ServicesFile};
 use crate::inventory::spec::{self, Parsed, SpecError};
 use crate::inventory::{Change, Inventory};
 use crate::outcome::{NodeState, Outcome, RunOptions};
@@ -137,6 +138,8 @@ pub struct Session {
     pub(super) only: Option<Vec<String>>,
     /// Tells when the SPEC's sources name other nodes.
     follower: Option<Follower>,
+    /// How often nodes are asked once they are followed.
+    pub pace: Pace,
 }
 
 impl Session {
@@ -167,6 +170,7 @@ impl Session {
             services: None,
             only: None,
             follower: None,
+            pace: Pace::default(),
         }
     }
 
@@ -188,6 +192,33 @@ impl Session {
     pub fn follow(&mut self) {
         let (inventory, system) = (self.cluster.inventory.clone(), self.cluster.system.clone());
         self.follower = Follower::start(inventory, self.cluster.port, system);
+    }
+
+    /// The same, unless they are followed already.
+    pub fn follow_sources(&mut self) {
+        if self.follower.is_none() {
+            self.follow();
+        }
+    }
+
+    /// Follows the nodes themselves, at the command's own pace if it was given one.
+    ///
+    /// # Errors
+    /// They are followed already, at another pace.
+    pub fn follow_nodes(&mut self, beat: &Beat) -> Result<(), Stop> {
+        let wanted = beat.heartbeat.map(Pace::of);
+        let followed = !self.fleet.handle().view().nodes.is_empty();
+        if let Some(pace) = wanted.filter(|pace| *pace != self.pace) {
+            if followed {
+                let own = self.pace.interval.as_secs_f64();
+                return Err(Stop::usage(format!(
+                    "--heartbeat: this console follows its nodes with one of {own} s; say it when you start the console"
+                )));
+            }
+            self.pace = pace;
+        }
+        self.fleet.follow(self.pace);
+        Ok(())
     }
 
     /// Waits until the SPEC's sources have something new for [`Session::catch_up`].

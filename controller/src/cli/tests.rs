@@ -49,6 +49,26 @@ fn durations() {
 }
 
 #[test]
+fn a_heartbeat_has_bounds() {
+    let parse = |words: &[&str]| Cli::try_parse_from(["circusman"].iter().chain(words));
+    let beat = |words: &[&str]| match parse(words).map(|cli| cli.verb) {
+        Ok(Some(Verb::Console(beat))) => beat.heartbeat,
+        Ok(Some(Verb::Listen(args))) => args.beat.heartbeat,
+        Ok(Some(Verb::Top(args))) => args.beat.heartbeat,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(beat(&["listen"]), None);
+    assert_eq!(beat(&["listen", "--heartbeat", "0.2"]), Some(Duration::from_millis(200)));
+    assert_eq!(beat(&["top", "--heartbeat", "1m"]), Some(Duration::from_secs(60)));
+    assert_eq!(beat(&["console", "--heartbeat", "5"]), Some(Duration::from_secs(5)));
+    for bad in ["0", "199ms", "61", "often"] {
+        let error = parse(&["listen", "--heartbeat", bad]).expect_err(bad).to_string();
+        assert!(error.contains(&format!("'{bad}' for '--heartbeat <TIME>'")), "{error}");
+    }
+    assert!(parse(&["status", "--heartbeat", "1"]).is_err(), "it follows nobody");
+}
+
+#[test]
 fn options_stand_before_or_after() {
     let parse = |words: &[&str]| Cli::try_parse_from(["circusman"].iter().chain(words));
     let cli = parse(&["--cluster", "a", "stop", "neo4j", "--on", "-b", "--timeout", "3"]).expect("parses");

@@ -49,6 +49,14 @@ impl Default for Pace {
     }
 }
 
+impl Pace {
+    /// With a heartbeat so often; the rest follows from it.
+    #[must_use]
+    pub fn of(interval: Duration) -> Self {
+        Self { interval, poll: Self::default().poll.max(interval) }
+    }
+}
+
 /// How nodes are followed.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Manner {

@@ -22,9 +22,9 @@ use super::screen::Screen;
 use super::view::Theme;
 use crate::cli::exit::Exit;
 use crate::cli::session::{ACT_TIMEOUT, DEFAULT_SPEC, READ_TIMEOUT, Session, Stop};
-use crate::cli::{DEFAULT_PORT, Global, pause};
+use crate::cli::{Beat, DEFAULT_PORT, Global, pause};
 use crate::cluster::view::News;
-use crate::fleet::{Handle, Pace, wall};
+use crate::fleet::{Handle, wall};
 use crate::outcome::{Operation, Outcome, RunOptions};
 use crate::render::{self, Detail};
 
@@ -54,6 +54,9 @@ pub struct TopArgs {
     /// How often nodes are asked: 2s, 500ms
     #[arg(long, short, value_name = "TIME", default_value = EVERY, value_parser = pause)]
     pub interval: Duration,
+    /// How often they are asked for a sign of life.
+    #[command(flatten)]
+    pub beat: Beat,
 }
 
 /// What one of the tasks is told to do.
@@ -76,6 +79,7 @@ pub async fn top(session: &mut Session, global: &Global, args: &TopArgs) -> Resu
         return Err(Stop::usage("top is for people; `stats --watch --ndjson` is for programs"));
     }
     let targets = session.targets(global)?;
+    session.follow_nodes(&args.beat)?;
     // The tasks stay in this thread.
     LocalSet::new().run_until(show(session, global, args, targets)).await
 }
@@ -88,7 +92,6 @@ async fn show(
 ) -> Result<Exit, Stop> {
     let (sender, inputs) = mpsc::channel(INPUTS);
     let handle = session.fleet.handle();
-    session.fleet.follow(Pace::default());
     let news = handle.news();
     let [looker, glancer, actor] = [(); 3].map(|()| Worker::start(handle.clone(), sender.clone()));
     drop(sender);
