@@ -70,6 +70,7 @@ impl Resting {
 #[cfg(test)]
 #[expect(clippy::disallowed_methods, reason = "who runs and who rests must be real")]
 mod tests {
+    use std::io::{Read, Write};
     use std::process::{Command, Stdio};
 
     use super::*;
@@ -78,7 +79,12 @@ mod tests {
     #[test]
     fn who_rests_is_believed_and_who_runs_is_read_again() {
         let mut busy = Command::new("sh").args(["-c", "while :; do :; done"]).spawn().unwrap();
-        let mut idle = Command::new("sleep").arg("1000").stdin(Stdio::null()).spawn().unwrap();
+        // It has done all that it will ever do once it has answered, so that it sleeps for good and not
+        // for a page of its program.
+        let mut idle = Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let (mut words, mut answer) = (idle.stdin.take().unwrap(), idle.stdout.take().unwrap());
+        words.write_all(b"x").unwrap();
+        answer.read_exact(&mut [0]).unwrap();
         let [busy_pid, idle_pid] = [busy.id().cast_signed(), idle.id().cast_signed()];
         let (mut resting, now) = (Resting::default(), clock::monotonic());
         let later = |seconds| now + Duration::from_secs(seconds);
