@@ -70,48 +70,55 @@ impl Resting {
 #[cfg(test)]
 #[expect(clippy::disallowed_methods, reason = "who runs and who rests must be real")]
 mod tests {
-    use std::io::{Read, Write};
-    use std::process::{Command, Stdio};
+    use std::process::{Child, Command};
 
     use super::*;
     use crate::host::clock;
 
+    /// Ended however the test ends.
+    struct Ended(Child);
+
+    impl Ended {
+        fn start(words: &[&str]) -> (Self, i32) {
+            let child = Command::new(words[0]).args(&words[1..]).spawn().unwrap();
+            let pid = child.id().cast_signed();
+            (Self(child), pid)
+        }
+    }
+
+    impl Drop for Ended {
+        fn drop(&mut self) {
+            let _gone = self.0.kill();
+            let _reaped = self.0.wait();
+        }
+    }
+
     #[test]
     fn who_rests_is_believed_and_who_runs_is_read_again() {
-        let mut busy = Command::new("sh").args(["-c", "while :; do :; done"]).spawn().unwrap();
-        // It has done all that it will ever do once it has answered, so that it sleeps for good and not
-        // for a page of its program.
-        let mut idle = Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        let (mut words, mut answer) = (idle.stdin.take().unwrap(), idle.stdout.take().unwrap());
-        words.write_all(b"x").unwrap();
-        answer.read_exact(&mut [0]).unwrap();
-        let [busy_pid, idle_pid] = [busy.id().cast_signed(), idle.id().cast_signed()];
+        let (busy, busy_pid) = Ended::start(&["sh", "-c", "while :; do :; done"]);
+        let (idle, idle_pid) = Ended::start(&["sleep", "1000"]);
         let (mut resting, now) = (Resting::default(), clock::monotonic());
         let later = |seconds| now + Duration::from_secs(seconds);
         let deadline = clock::monotonic() + Duration::from_secs(60);
-        resting.entry(busy_pid, now).unwrap();
-        // What nobody would read from the kernel.
-        resting.seen.get_mut(&busy_pid).unwrap().entry.nice = 99;
         loop {
-            resting.entry(idle_pid, now).unwrap();
-            resting.seen.get_mut(&idle_pid).unwrap().entry.nice = 99;
-            // Until it sleeps: before that it is read again.
+            for pid in [busy_pid, idle_pid] {
+                resting.entry(pid, now).unwrap();
+                // What nobody would read from the kernel.
+                resting.seen.get_mut(&pid).unwrap().entry.nice = 99;
+            }
+            while resting.entry(busy_pid, later(1)).unwrap().nice == 99 {
+                assert!(clock::monotonic() < deadline, "it never runs");
+            }
+            // Until it has done what comes before its sleep, it is read again.
             if resting.entry(idle_pid, later(1)).unwrap().nice == 99 {
                 break;
             }
             assert!(clock::monotonic() < deadline, "it never sleeps");
         }
-        while resting.entry(busy_pid, later(1)).unwrap().nice == 99 {
-            assert!(clock::monotonic() < deadline, "it never runs");
-        }
-        assert_eq!(resting.entry(idle_pid, later(1)).unwrap().nice, 99);
         assert_ne!(resting.entry(idle_pid, later(11)).unwrap().nice, 99);
         resting.forget(later(11));
         assert_eq!(resting.seen.keys().collect::<Vec<_>>(), [&idle_pid]);
-        for child in [&mut busy, &mut idle] {
-            child.kill().unwrap();
-            child.wait().unwrap();
-        }
+        drop((busy, idle));
         assert_eq!(resting.entry(idle_pid, later(12)), None);
         assert!(resting.seen.is_empty());
     }
