@@ -43,7 +43,6 @@ mod operation;
 mod order;
 mod pace;
 mod preflight;
-pub use preflight::looks;
 mod process;
 mod processes;
 mod readiness;
@@ -69,6 +68,8 @@ use std::sync::Arc;
 
 use circus_protocol::reply::{Refusal, Reply};
 use circus_protocol::service::{Membership, Services};
+
+pub use preflight::looks;
 
 use crate::arbiter::effect::{Effect, LogLevel};
 use crate::arbiter::id::{JobId, Key, ReplyTo, SampleTag, WatcherId};

@@ -236,10 +236,8 @@ impl Arbiter {
                 names.push((watcher.config.name.original().to_owned(), of.len()));
                 subjects.extend(of);
             }
-            let tag = self.ask(Form::All(names), subjects, None, reply, work);
-            if let (true, Some(question)) = (query.tally, self.samples.get_mut(&tag)) {
-                question.tally = Tallied::All;
-            }
+            let tally = if query.tally { Tallied::All } else { Tallied::Nobody };
+            self.ask(Form::All(names), subjects, None, tally, reply, work);
             return Ok(());
         };
         let watcher = self.get(name)?;
@@ -257,10 +255,7 @@ impl Arbiter {
                 Form::Process(as_sent.clone())
             }
         };
-        let tag = self.ask(form, subjects, editor, reply, work);
-        if let Some(question) = self.samples.get_mut(&tag) {
-            question.tally = tally;
-        }
+        self.ask(form, subjects, editor, tally, reply, work);
         Ok(())
     }
 
@@ -281,13 +276,13 @@ impl Arbiter {
         form: Form,
         subjects: Vec<Subject>,
         editor: Option<Box<HookCall>>,
+        tally: Tallied,
         reply: Option<ReplyTo>,
         work: &mut Work,
-    ) -> SampleTag {
+    ) {
         let targets = subjects.iter().map(|subject| SampleTarget::Process(subject.pid)).collect();
-        let tag = self.question(Question { reply, form, subjects, editor, tally: Tallied::Nobody });
+        let tag = self.question(Question { reply, form, subjects, editor, tally });
         work.out.push(Effect::Sample { tag, targets });
-        tag
     }
 
     fn question(&mut self, question: Question) -> SampleTag {
