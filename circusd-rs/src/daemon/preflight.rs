@@ -31,11 +31,11 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
         setup::say(&mut io::stderr(), &resolved.warnings.join("\n"));
         let runtime = runtime::Builder::new_current_thread().enable_all().build();
         let looks = looks(&resolved.config, &hostname);
-        runtime.map_err(SetupError::Runtime)?.block_on(looked(looks)).map_err(SetupError::Runtime)
+        runtime.map_err(SetupError::Runtime)?.block_on(looked(&looks, &hostname)).map_err(SetupError::Runtime)
     });
     match told {
         Ok((text, problem)) => {
-            let _closed = io::stdout().write_all(text(&hostname).as_bytes());
+            let _closed = io::stdout().write_all(text.as_bytes());
             if problem { ExitCode::FAILURE } else { ExitCode::SUCCESS }
         }
         Err(error) => {
@@ -45,13 +45,13 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
     }
 }
 
-/// Looks; the text for a node of this name, and whether there is a problem.
-async fn looked(looks: Vec<Look>) -> io::Result<(impl FnOnce(&str) -> String, bool)> {
+/// Looks; the text, for a node of this name, and whether there is a problem.
+async fn looked(looks: &[Look], node: &str) -> io::Result<(String, bool)> {
     let (inputs, mut mailbox) = mpsc::channel(1);
     // Who tells the version of Java is started as any process.
     let mut runner = Runner::new(inputs, Orphans::Left)?;
     let job = JobId(0);
-    let _nothing_for_a_loop = runner.perform(Effect::Preflight { job, looks: looks.clone() });
+    let _nothing_for_a_loop = runner.perform(Effect::Preflight { job, looks: looks.to_vec() });
     let facts = loop {
         match mailbox.recv().await {
             Some(Input::Preflighted { facts, .. }) => break facts,
@@ -60,12 +60,12 @@ async fn looked(looks: Vec<Look>) -> io::Result<(impl FnOnce(&str) -> String, bo
         }
     };
     runner.finish().await;
-    let body = report(&looks, &facts);
+    let body = report(looks, &facts);
     let findings = body.get("findings").and_then(Value::as_array).into_iter().flatten();
     let mut findings: Vec<Finding> = findings.map(Finding::from_json).collect();
     findings.sort_by_key(|finding| finding.grade);
     let problem = findings.iter().any(|finding| finding.grade == Grade::Problem);
-    Ok((move |node: &str| text(node, &looks, &findings), problem))
+    Ok((text(node, looks, &findings), problem))
 }
 
 /// The worst last, as `circusman` has it.
